@@ -1,0 +1,74 @@
+"""Idempotency keys of callers: the same key and request gets the first answer again, another request is refused."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text, update
+
+from pantheon import clock
+from pantheon.db.engine import Tx
+from pantheon.db.tables import idempotency_keys as keys
+from pantheon.errors import IdempotencyInProgressError, IdempotencyKeyReusedError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One POST of one user that carried an Idempotency-Key."""
+
+    user_id: UUID
+    key: str
+    route: str
+    body: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> bytes:
+        return hashlib.sha256(json.dumps([self.route, self.body], sort_keys=True, default=str).encode()).digest()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the first request with the key left behind."""
+
+    resource_id: UUID | None
+    answer: Any
+
+
+async def claim(tx: Tx, request: Request, *, resource_id: UUID | None = None) -> Replay | None:
+    """None for the first use of the key, which is now claimed in `tx`; else what the first use left behind.
+
+    Raises IdempotencyKeyReusedError for another request with the key, and IdempotencyInProgressError while the first
+    one has not committed: nobody waits for somebody else's transaction.
+    """
+    free = await tx.scalar(
+        text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 5064361002))"),
+        {"name": f"{request.user_id}:{request.key}"},
+    )
+    if not free:
+        raise IdempotencyInProgressError(retry_after=1)
+    mine = (keys.c.user_id == request.user_id, keys.c.key == request.key)
+    prior = (await tx.execute(select(keys).where(*mine))).one_or_none()
+    if prior is not None:
+        if bytes(prior.fingerprint) != request.fingerprint:
+            raise IdempotencyKeyReusedError
+        return Replay(prior.resource_id, prior.answer)
+    await tx.execute(
+        insert(keys).values(
+            user_id=request.user_id,
+            key=request.key,
+            route=request.route,
+            fingerprint=request.fingerprint,
+            resource_id=resource_id,
+            created_at=clock.now(),
+        )
+    )
+    return None
+
+
+async def store_answer(tx: Tx, request: Request, answer: dict[str, Any]) -> None:
+    """Keeps the answer for replays; commits together with what it tells of."""
+    await tx.execute(
+        update(keys).where(keys.c.user_id == request.user_id, keys.c.key == request.key).values(answer=answer)
+    )

@@ -1,0 +1,266 @@
+"""The tables as queries see them: names and types only.
+
+The migrations are the truth about constraints and indexes; a test holds these columns to the migrated database.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+_time = DateTime(timezone=True)
+
+installation = Table("installation", metadata, Column("id", Uuid), Column("created_at", _time))
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid),
+    Column("email", Text),
+    Column("password_hash", Text),
+    Column("role", Text),
+    Column("state", Text),
+    Column("created_at", _time),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text),
+    Column("subject", Text),
+    Column("user_id", Uuid),
+    Column("created_at", _time),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("token_hash", LargeBinary),
+    Column("ip", Text),
+    Column("user_agent", Text),
+    Column("created_at", _time),
+    Column("expires_at", _time),
+)
+
+one_time_links = Table(
+    "one_time_links",
+    metadata,
+    Column("id", Uuid),
+    Column("purpose", Text),
+    Column("token_hash", LargeBinary),
+    Column("user_id", Uuid),
+    Column("email", Text),
+    Column("created_at", _time),
+    Column("expires_at", _time),
+    Column("used_at", _time),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("name", Text),
+    Column("scopes", ARRAY(Text)),
+    Column("monthly_limit_credits", BigInteger),
+    Column("key_hash", LargeBinary),
+    Column("key_start", Text),
+    Column("created_at", _time),
+    Column("last_used_at", _time),
+    Column("revoked_at", _time),
+)
+
+rate_limits = Table(
+    "rate_limits", metadata, Column("bucket", Text), Column("window_started_at", _time), Column("hits", Integer)
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", Uuid),
+    Column("key", Text),
+    Column("route", Text),
+    Column("fingerprint", LargeBinary),
+    Column("resource_id", Uuid),
+    Column("answer", JSONB),
+    Column("created_at", _time),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger),
+    Column("at", _time),
+    Column("actor", Uuid),
+    Column("actor_name", Text),
+    Column("action", Text),
+    Column("subject", Text),
+    Column("ip", Text),
+    Column("details", JSONB),
+    Column("hash", LargeBinary),
+)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("available", BigInteger),
+    Column("held", BigInteger),
+    Column("debt", BigInteger),
+    Column("seq", BigInteger),
+    Column("head_hash", LargeBinary),
+    Column("next_expiry_at", _time),
+    Column("state", Text),
+    Column("created_at", _time),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Uuid),
+    Column("event_id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("wallet_seq", BigInteger),
+    Column("debit_account", Text),
+    Column("credit_account", Text),
+    Column("amount", BigInteger),
+    Column("kind", Text),
+    Column("reference_id", Text),
+    Column("revision", Integer),
+    Column("reverses", Uuid),
+    Column("effective_at", _time),
+    Column("recorded_at", _time),
+    Column("actor", Uuid),
+    Column("available_after", BigInteger),
+    Column("held_after", BigInteger),
+    Column("debt_after", BigInteger),
+    Column("hash", LargeBinary),
+)
+
+transfer_notes = Table(
+    "transfer_notes", metadata, Column("event_id", Uuid), Column("note", Text), Column("redacted_at", _time)
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("source", Text),
+    Column("category", Text),
+    Column("amount", BigInteger),
+    Column("remaining", BigInteger),
+    Column("held", BigInteger),
+    Column("reversed", BigInteger),
+    Column("revision", Integer),
+    Column("cost_minor", BigInteger),
+    Column("priority", SmallInteger),
+    Column("reference_id", Text),
+    Column("effective_at", _time),
+    Column("expires_at", _time),
+    Column("voided_at", _time),
+    Column("created_at", _time),
+)
+
+grant_moves = Table(
+    "grant_moves",
+    metadata,
+    Column("transfer_id", Uuid),
+    Column("grant_id", Uuid),
+    Column("available", BigInteger),
+    Column("held", BigInteger),
+)
+
+top_ups = Table(
+    "top_ups",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("state", Text),
+    Column("reason", Text),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+    Column("credits", BigInteger),
+    Column("credits_per_major", Text),
+    Column("livemode", Boolean),
+    Column("stripe_account", Text),
+    Column("payment_intent_id", Text),
+    Column("request_params", JSONB),
+    Column("leased_until", _time),
+    Column("cancel_reason", Text),
+    Column("grant_id", Uuid),
+    Column("created_at", _time),
+    Column("expires_at", _time),
+    Column("credited_at", _time),
+)
+
+inbox_events = Table(
+    "inbox_events",
+    metadata,
+    Column("id", Uuid),
+    Column("source", Text),
+    Column("event_id", Text),
+    Column("type", Text),
+    Column("livemode", Boolean),
+    Column("account", Text),
+    Column("api_version", Text),
+    Column("body", LargeBinary),
+    Column("body_hash", LargeBinary),
+    Column("verified", Boolean),
+    Column("secret_index", SmallInteger),
+    Column("state", Text),
+    Column("outcome", Text),
+    Column("attempts", Integer),
+    Column("last_error", Text),
+    Column("received_count", Integer),
+    Column("received_at", _time),
+    Column("next_attempt_at", _time),
+    Column("handled_at", _time),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Uuid),
+    Column("payment_intent_id", Text),
+    Column("livemode", Boolean),
+    Column("account", Text),
+    Column("top_up_id", Uuid),
+    Column("status", Text),
+    Column("amount_minor", BigInteger),
+    Column("received_minor", BigInteger),
+    Column("currency", Text),
+    Column("failures", Integer),
+    Column("failure_category", Text),
+    Column("review_reason", Text),
+    Column("first_seen_at", _time),
+    Column("last_seen_at", _time),
+)
+
+top_up_history = Table(
+    "top_up_history",
+    metadata,
+    Column("id", Uuid),
+    Column("top_up_id", Uuid),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("reason", Text),
+    Column("inbox_event_id", Uuid),
+    Column("at", _time),
+)

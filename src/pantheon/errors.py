@@ -1,0 +1,156 @@
+"""Errors are codes with typed extras. HTTP statuses are one table in `api/problems.py`; CLI and pages show them too.
+
+PantheonError
+├── CallerError       the caller can mend it: bad input, a missing right, a state that forbids it
+├── OutsideError      Stripe or the database did not do its part: try again later
+└── InvariantError    ours: something that must never be was seen; a human has to look
+"""
+
+from typing import Any, ClassVar
+
+
+class PantheonError(Exception):
+    code: ClassVar[str] = "internal"
+    detail: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = None, **extras: Any) -> None:
+        self.message = detail or self.detail
+        self.retry_after = retry_after
+        """Seconds after which a repeat makes sense, for the Retry-After header."""
+        self.extras = extras
+        super().__init__(self.message)
+
+
+class CallerError(PantheonError):
+    code = "invalid_request"
+    detail = "The request cannot be carried out."
+
+
+class OutsideError(PantheonError):
+    code = "unavailable"
+    detail = "A service that we depend on is unavailable. Please try again."
+
+
+class InvariantError(PantheonError):
+    code = "internal"
+
+
+class NotSignedInError(CallerError):
+    code = "not_authenticated"
+    detail = "Sign in or send a valid API key or token."
+
+
+class WrongCredentialsError(CallerError):
+    """The same for an unknown user and a wrong password, so that nobody can learn who has an account."""
+
+    code = "wrong_credentials"
+    detail = "E-mail or password is wrong."
+
+
+class ForbiddenError(CallerError):
+    code = "forbidden"
+    detail = "Admin access required."
+
+
+class CrossSiteRequestError(CallerError):
+    code = "cross_site_request"
+    detail = "This request did not come from a page of this site. Reload the page and try again."
+
+
+class NotFoundError(CallerError):
+    code = "not_found"
+    detail = "Not found."
+
+
+class InvalidInputError(CallerError):
+    code = "invalid_input"
+
+
+class AmountOutOfRangeError(InvalidInputError):
+    code = "amount_out_of_range"
+
+
+class TooManyRequestsError(CallerError):
+    code = "too_many_requests"
+    detail = "Too many requests. Please wait a moment."
+
+
+class ConflictError(CallerError):
+    code = "conflict"
+    detail = "The present state does not allow this."
+
+
+class NotEnoughCreditsError(CallerError):
+    code = "not_enough_credits"
+    detail = "The wallet does not hold that many available credits."
+
+
+class WalletFrozenError(CallerError):
+    code = "wallet_frozen"
+    detail = "This wallet is frozen. Please contact the operator."
+
+
+class IdempotencyKeyReusedError(CallerError):
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was used with another request."
+
+
+class IdempotencyInProgressError(CallerError):
+    code = "idempotency_in_progress"
+    detail = "The first request with this Idempotency-Key is still running."
+
+
+class RegistrationClosedError(CallerError):
+    code = "registration_closed"
+    detail = "Registration is closed here. Ask the operator for an account."
+
+
+class EmailTakenError(CallerError):
+    code = "email_taken"
+    detail = "An account with this e-mail exists already."
+
+
+class LinkInvalidError(CallerError):
+    code = "link_invalid"
+    detail = "This link was used already or has expired. Ask for a new one."
+
+
+class InvalidSignatureError(CallerError):
+    code = "invalid_stripe_signature"
+    detail = "invalid stripe signature"
+
+
+class MalformedWebhookError(CallerError):
+    code = "malformed_webhook_payload"
+    detail = "malformed webhook payload"
+
+
+class PaymentsNotConfiguredError(OutsideError):
+    code = "payments_not_configured"
+    detail = "payment not configured"
+
+
+class PaymentsUnavailableError(OutsideError):
+    code = "payments_unavailable"
+    detail = "The payment provider cannot be reached just now. Nothing was charged; please try again."
+
+
+class PaymentRejectedError(OutsideError):
+    code = "payment_provider_rejected"
+    detail = "The payment provider refused to open this payment. Nothing was charged."
+
+
+class DatabaseBusyError(OutsideError):
+    code = "database_busy"
+    detail = "The database is busy. Nothing was changed; please try again."
+
+
+class DatabaseUnavailableError(OutsideError):
+    code = "database_unavailable"
+    detail = "The database cannot be reached. Please try again."
+
+
+class SettingsError(PantheonError):
+    """A setting is missing or wrong. The message names the variable, never its value."""
+
+    code = "settings"

@@ -1,0 +1,139 @@
+"""Posting: each function calls one SQL function and joins the caller's transaction.
+
+Every id and reference comes from the caller and is its idempotency key: the same call again answers `duplicate` and
+changes nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BindParameter, bindparam, text
+from sqlalchemy.types import BigInteger, DateTime, SmallInteger, Text, TypeEngine, Uuid
+
+from pantheon.db.engine import Tx
+from pantheon.errors import InvariantError
+from pantheon.money.chart import Kind
+
+
+@dataclass(frozen=True)
+class Posting:
+    """What a ledger function answered. Amounts in nanocredits; the balances are those after the posting."""
+
+    code: str
+    wallet_id: UUID | None
+    event_id: UUID | None
+    transfer_id: UUID | None
+    grant_id: UUID | None
+    amount: int
+    available: int
+    held: int
+    debt: int
+
+    @property
+    def balance(self) -> int:
+        return self.available + self.held - self.debt
+
+    def expect(self, *codes: str) -> "Posting":
+        """This posting, if its code is one of `codes`; anything else is a bug of ours and raises InvariantError."""
+        if self.code not in codes:
+            raise InvariantError(f"the ledger answered {self.code}")
+        return self
+
+
+async def open_wallet(tx: Tx, *, wallet_id: UUID, user_id: UUID) -> Posting:
+    """Codes: ok, duplicate (the user has one)."""
+    return await _call(tx, "ledger_open_wallet", _id(wallet_id), _id(user_id))
+
+
+async def grant(
+    tx: Tx,
+    *,
+    wallet_id: UUID,
+    grant_id: UUID,
+    kind: Kind,
+    reference_id: str,
+    source: str,
+    category: str,
+    amount: int,
+    cost_minor: int = 0,
+    priority: int = 100,
+    expires_at: datetime | None = None,
+    effective_at: datetime | None = None,
+    actor: UUID | None = None,
+    note: str | None = None,
+) -> Posting:
+    """Codes: ok, duplicate, conflict, wallet_not_found, amount_out_of_range, already_expired."""
+    return await _call(
+        tx,
+        "ledger_grant",
+        _id(wallet_id),
+        _id(grant_id),
+        (kind.value, Text()),
+        (reference_id, Text()),
+        (source, Text()),
+        (category, Text()),
+        (amount, BigInteger()),
+        (cost_minor, BigInteger()),
+        (priority, SmallInteger()),
+        (expires_at, DateTime(timezone=True)),
+        (effective_at, DateTime(timezone=True)),
+        _id(actor),
+        (note, Text()),
+    )
+
+
+async def adjust(
+    tx: Tx, *, wallet_id: UUID, adjustment_id: UUID, amount: int, actor: UUID | None, note: str | None
+) -> Posting:
+    """Codes: ok, duplicate, conflict, wallet_not_found, amount_out_of_range, not_enough."""
+    return await _call(
+        tx, "ledger_adjust", _id(wallet_id), _id(adjustment_id), (amount, BigInteger()), _id(actor), (note, Text())
+    )
+
+
+async def expire(tx: Tx, *, wallet_id: UUID) -> Posting:
+    """Codes: ok, nothing_due, wallet_not_found."""
+    return await _call(tx, "ledger_expire", _id(wallet_id))
+
+
+async def reverse_to_target(
+    tx: Tx,
+    *,
+    grant_id: UUID,
+    target: int,
+    effective_at: datetime | None = None,
+    actor: UUID | None = None,
+    note: str | None = None,
+) -> Posting:
+    """Makes exactly `target` of the grant reversed. Codes: ok, unchanged, grant_not_found, amount_out_of_range."""
+    return await _call(
+        tx,
+        "ledger_reverse_to_target",
+        _id(grant_id),
+        (target, BigInteger()),
+        (effective_at, DateTime(timezone=True)),
+        _id(actor),
+        (note, Text()),
+    )
+
+
+async def set_frozen(tx: Tx, *, wallet_id: UUID, frozen: bool) -> Posting:
+    """Codes: ok, unchanged, wallet_not_found, wallet_closed."""
+    return await _call(tx, "ledger_set_frozen", _id(wallet_id), (frozen, None))
+
+
+def _id(value: UUID | None) -> tuple[UUID | None, TypeEngine[Any]]:
+    return value, Uuid()
+
+
+async def _call(tx: Tx, function: str, *arguments: tuple[Any, TypeEngine[Any] | None]) -> Posting:
+    """Each argument is cast to its type, because the driver alone cannot tell a NULL's."""
+    parameters: list[BindParameter[Any]] = []
+    casts = []
+    for index, (value, type_) in enumerate(arguments):
+        parameters.append(bindparam(f"p{index}", value, type_))
+        casts.append(f"CAST(:p{index} AS {type_.compile(tx.dialect)})" if type_ is not None else f":p{index}")
+    statement = text(f"SELECT * FROM {function}({', '.join(casts)})").bindparams(*parameters)  # noqa: S608 - our own name
+    return Posting(*(await tx.execute(statement)).one())

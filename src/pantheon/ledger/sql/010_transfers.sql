@@ -1,0 +1,157 @@
+-- The parts that every operation is made of. The application calls none of these itself.
+
+-- The one clock of the books.
+CREATE OR REPLACE FUNCTION ledger_now() RETURNS timestamptz
+LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$ SELECT clock_timestamp() $$;
+
+-- A UUIDv7: the milliseconds over the first 48 bits of a random UUID, then version 7 (0111) instead of 4 (0100).
+CREATE OR REPLACE FUNCTION ledger_uuid7() RETURNS uuid
+LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
+    SELECT encode(set_bit(set_bit(overlay(
+        uuid_send(gen_random_uuid())
+        PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6
+    ), 52, 1), 53, 1), 'hex')::uuid
+$$;
+
+-- SHA-256 over the wallet's head and the row, its fields in this order, joined by |. None of them can contain a |.
+-- Times are microseconds since 1970, so that the hash does not depend on a time zone or a date style.
+CREATE OR REPLACE FUNCTION ledger_hash(p_head bytea, t transfers) RETURNS bytea
+LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+    SELECT sha256(p_head || convert_to(concat_ws('|',
+        t.id, t.event_id, t.wallet_id, t.wallet_seq, t.debit_account, t.credit_account, t.amount,
+        t.kind, t.reference_id, t.revision, coalesce(t.reverses::text, '-'),
+        (extract(epoch FROM t.effective_at) * 1000000)::bigint, (extract(epoch FROM t.recorded_at) * 1000000)::bigint,
+        coalesce(t.actor::text, '-'), t.available_after, t.held_after, t.debt_after), 'UTF8'))
+$$;
+
+-- Books one transfer on a locked wallet and returns the wallet as it is afterwards; ledger_save() stores it.
+CREATE OR REPLACE FUNCTION ledger_transfer(
+    w wallets, p_id uuid, p_event_id uuid, p_kind text, p_reference_id text, p_revision integer,
+    p_debit text, p_credit text, p_amount bigint, p_effective_at timestamptz, p_actor uuid, p_reverses uuid DEFAULT NULL
+) RETURNS wallets
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    t transfers;
+BEGIN
+    w.available := w.available + CASE 'available' WHEN p_credit THEN p_amount WHEN p_debit THEN -p_amount ELSE 0 END;
+    w.held := w.held + CASE 'held' WHEN p_credit THEN p_amount WHEN p_debit THEN -p_amount ELSE 0 END;
+    -- Debt is what the wallet owes to us, so it rises on the debit side.
+    w.debt := w.debt + CASE 'debt' WHEN p_debit THEN p_amount WHEN p_credit THEN -p_amount ELSE 0 END;
+    w.seq := w.seq + 1;
+
+    t := ROW(p_id, p_event_id, w.id, w.seq, p_debit, p_credit, p_amount, p_kind, p_reference_id, p_revision, p_reverses,
+             p_effective_at, ledger_now(), p_actor, w.available, w.held, w.debt, NULL);
+    t.hash := ledger_hash(w.head_hash, t);
+    INSERT INTO transfers SELECT t.*;
+    w.head_hash := t.hash;
+    RETURN w;
+END $$;
+
+-- Moves `p_available` into (or out of) what can be spent of a grant, because of a transfer.
+CREATE OR REPLACE FUNCTION ledger_move(p_transfer_id uuid, p_grant_id uuid, p_available bigint) RETURNS void
+LANGUAGE sql SET search_path = public, pg_temp AS $$
+    INSERT INTO grant_moves (transfer_id, grant_id, available, held) VALUES (p_transfer_id, p_grant_id, p_available, 0);
+    UPDATE grants SET remaining = remaining + p_available WHERE id = p_grant_id;
+$$;
+
+-- Takes `p_amount` out of the wallet's grants in burn-down order: priority, soonest expiry, promotional before paid, oldest.
+CREATE OR REPLACE FUNCTION ledger_burn(p_wallet_id uuid, p_transfer_id uuid, p_amount bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    g record;
+    left_to_take bigint := p_amount;
+    part bigint;
+BEGIN
+    FOR g IN
+        SELECT id, remaining FROM grants WHERE wallet_id = p_wallet_id AND remaining > 0
+        ORDER BY priority, expires_at NULLS LAST, (category = 'paid'), id
+    LOOP
+        part := least(left_to_take, g.remaining);
+        PERFORM ledger_move(p_transfer_id, g.id, -part);
+        left_to_take := left_to_take - part;
+        EXIT WHEN left_to_take = 0;
+    END LOOP;
+    IF left_to_take > 0 THEN
+        RAISE EXCEPTION 'wallet %: its grants hold % less than its balance', p_wallet_id, left_to_take
+            USING ERRCODE = 'check_violation';
+    END IF;
+END $$;
+
+-- Credits that came in repay debt first, out of the grant that brought them. Its own transfer, so that it can be explained.
+CREATE OR REPLACE FUNCTION ledger_repay_debt(
+    w wallets, p_event_id uuid, p_grant_id uuid, p_most bigint, p_reference_id text, p_effective_at timestamptz, p_actor uuid
+) RETURNS wallets
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    part bigint := least(w.debt, p_most);
+    repayment uuid := ledger_uuid7();
+    next_revision integer;
+BEGIN
+    IF part = 0 THEN RETURN w; END IF;
+    SELECT coalesce(max(revision) + 1, 0) INTO next_revision
+        FROM transfers WHERE kind = 'debt_repaid' AND reference_id = p_reference_id;
+    w := ledger_transfer(w, repayment, p_event_id, 'debt_repaid', p_reference_id, next_revision,
+                         'available', 'debt', part, p_effective_at, p_actor);
+    PERFORM ledger_move(repayment, p_grant_id, -part);
+    RETURN w;
+END $$;
+
+-- Expires what is due and not held, one transfer for each grant. Part of every operation on a wallet, so that nobody can
+-- spend credits that ran out while the job that expires them was late.
+CREATE OR REPLACE FUNCTION ledger_expire_due(w wallets) RETURNS wallets
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    g record;
+    expiry uuid;
+    at timestamptz := ledger_now();
+    next_revision integer;
+BEGIN
+    IF w.next_expiry_at IS NULL OR w.next_expiry_at > at THEN RETURN w; END IF;
+    FOR g IN
+        SELECT id, remaining, expires_at FROM grants
+        WHERE wallet_id = w.id AND remaining > 0 AND expires_at <= at ORDER BY expires_at, id
+    LOOP
+        expiry := ledger_uuid7();
+        SELECT coalesce(max(revision) + 1, 0) INTO next_revision
+            FROM transfers WHERE kind = 'expiry' AND reference_id = g.id::text;
+        w := ledger_transfer(w, expiry, expiry, 'expiry', g.id::text, next_revision,
+                             'available', 'expired', g.remaining, g.expires_at, NULL);
+        PERFORM ledger_move(expiry, g.id, -g.remaining);
+    END LOOP;
+    RETURN w;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger_save(w wallets) RETURNS void
+LANGUAGE sql SET search_path = public, pg_temp AS $$
+    UPDATE wallets SET
+        available = w.available, held = w.held, debt = w.debt, seq = w.seq, head_hash = w.head_hash,
+        next_expiry_at = (SELECT min(expires_at) FROM grants WHERE wallet_id = w.id AND remaining > 0)
+    WHERE id = w.id
+$$;
+
+CREATE OR REPLACE FUNCTION ledger_answer(
+    p_code text, w wallets, p_event_id uuid DEFAULT NULL, p_transfer_id uuid DEFAULT NULL, p_grant_id uuid DEFAULT NULL,
+    p_amount bigint DEFAULT 0
+) RETURNS ledger_result
+LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+    SELECT ROW(p_code, w.id, p_event_id, p_transfer_id, p_grant_id, p_amount,
+               coalesce(w.available, 0), coalesce(w.held, 0), coalesce(w.debt, 0))::ledger_result
+$$;
+
+-- The answer for a business key that was used before: `duplicate` for the same thing, `conflict` for another.
+-- NULL when it was not used yet.
+CREATE OR REPLACE FUNCTION ledger_prior(
+    w wallets, p_kind text, p_reference_id text, p_revision integer, p_amount bigint
+) RETURNS ledger_result
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+DECLARE
+    t transfers;
+BEGIN
+    SELECT * INTO t FROM transfers
+        WHERE kind = p_kind AND reference_id = p_reference_id AND revision = p_revision;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    RETURN ledger_answer(
+        CASE WHEN t.wallet_id = w.id AND t.amount = p_amount THEN 'duplicate' ELSE 'conflict' END,
+        w, t.event_id, t.id, (SELECT grant_id FROM grant_moves WHERE transfer_id = t.id ORDER BY available DESC LIMIT 1),
+        t.amount);
+END $$;

@@ -1,0 +1,59 @@
+-- One row for each thing in the books that does not add up.
+WITH chained AS (
+    SELECT t.*,
+           lag(t.hash, 1, ''::bytea) OVER per_wallet AS head,
+           lag(t.wallet_seq, 1, 0::bigint) OVER per_wallet AS seq_before,
+           lag(t.available_after, 1, 0::bigint) OVER per_wallet
+               + CASE 'available' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END AS available_now,
+           lag(t.held_after, 1, 0::bigint) OVER per_wallet
+               + CASE 'held' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END AS held_now,
+           lag(t.debt_after, 1, 0::bigint) OVER per_wallet
+               + CASE 'debt' WHEN t.debit_account THEN t.amount WHEN t.credit_account THEN -t.amount ELSE 0 END AS debt_now,
+           row_number() OVER (PARTITION BY t.wallet_id ORDER BY t.wallet_seq DESC) AS from_last
+    FROM transfers t
+    WINDOW per_wallet AS (PARTITION BY t.wallet_id ORDER BY t.wallet_seq)
+), moved AS (
+    SELECT transfer_id, sum(available)::bigint AS available, sum(held)::bigint AS held FROM grant_moves GROUP BY transfer_id
+), granted AS (
+    SELECT grant_id, sum(available)::bigint AS remaining, sum(held)::bigint AS held FROM grant_moves GROUP BY grant_id
+), per_wallet AS (
+    SELECT wallet_id, sum(remaining)::bigint AS available, sum(held)::bigint AS held FROM grants GROUP BY wallet_id
+)
+SELECT 'chain' AS check, 'transfer ' || id AS row, 'its hash is not that of its content and the transfer before it' AS detail
+    FROM chained c
+    WHERE hash IS DISTINCT FROM ledger_hash(head, ROW(
+        c.id, c.event_id, c.wallet_id, c.wallet_seq, c.debit_account, c.credit_account, c.amount, c.kind, c.reference_id,
+        c.revision, c.reverses, c.effective_at, c.recorded_at, c.actor, c.available_after, c.held_after, c.debt_after,
+        c.hash)::transfers)
+UNION ALL
+SELECT 'sequence', 'transfer ' || id, 'a transfer is missing before it: ' || seq_before || ' then ' || wallet_seq
+    FROM chained WHERE wallet_seq <> seq_before + 1
+UNION ALL
+SELECT 'balance after', 'transfer ' || id, 'the balances that it states do not follow from the transfer before it'
+    FROM chained WHERE (available_after, held_after, debt_after) IS DISTINCT FROM (available_now, held_now, debt_now)
+UNION ALL
+SELECT 'wallet', 'wallet ' || w.id, 'its balance is not what its last transfer left'
+    FROM wallets w LEFT JOIN chained c ON c.wallet_id = w.id AND c.from_last = 1
+    WHERE (w.seq, w.available, w.held, w.debt, w.head_hash) IS DISTINCT FROM
+          (coalesce(c.wallet_seq, 0), coalesce(c.available_after, 0), coalesce(c.held_after, 0), coalesce(c.debt_after, 0),
+           coalesce(c.hash, ''::bytea))
+UNION ALL
+SELECT 'grant moves', 'transfer ' || c.id, 'its grant moves do not add up to its amount'
+    FROM chained c LEFT JOIN moved m ON m.transfer_id = c.id
+    WHERE (coalesce(m.available, 0), coalesce(m.held, 0)) IS DISTINCT FROM (
+        CASE 'available' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END,
+        CASE 'held' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END)
+UNION ALL
+SELECT 'grant', 'grant ' || g.id, 'what remains of it is not the sum of its moves'
+    FROM grants g LEFT JOIN granted m ON m.grant_id = g.id
+    WHERE (g.remaining, g.held) IS DISTINCT FROM (coalesce(m.remaining, 0), coalesce(m.held, 0))
+UNION ALL
+SELECT 'grants of wallet', 'wallet ' || w.id, 'its grants do not add up to its balance'
+    FROM wallets w LEFT JOIN per_wallet p ON p.wallet_id = w.id
+    WHERE (w.available, w.held) IS DISTINCT FROM (coalesce(p.available, 0), coalesce(p.held, 0))
+UNION ALL
+SELECT 'reversed', 'grant ' || g.id, 'what is reversed of it is not what its reversals and restores add up to'
+    FROM grants g
+    WHERE g.reversed <> (
+        SELECT coalesce(sum(CASE t.kind WHEN 'restore' THEN -t.amount ELSE t.amount END), 0) FROM transfers t
+        WHERE t.kind IN ('reversal', 'debt_raised', 'restore') AND t.reference_id = g.reference_id)

@@ -1,0 +1,23 @@
+"""Proof that the books are right: everything that is stored is computed again from the transfers and compared."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+from sqlalchemy import text
+
+from pantheon.db.engine import Tx
+
+
+@dataclass(frozen=True)
+class Break:
+    """Something that does not add up: which check, in which row, and what is wrong with it."""
+
+    check: str
+    row: str
+    detail: str
+
+
+async def verify(tx: Tx) -> list[Break]:
+    """Every break in the books; an empty list is the proof that they are whole."""
+    query = files("pantheon.ledger").joinpath("sql", "verify", "breaks.sql").read_text()
+    return [Break(*row) for row in await tx.execute(text(query))]

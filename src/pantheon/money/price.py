@@ -1,0 +1,14 @@
+"""How many credits a top-up buys."""
+
+from fractions import Fraction
+
+from pantheon.money.amounts import NANOCREDITS
+
+_CENTICREDIT: int = NANOCREDITS // 100
+
+
+def credits_for(amount_minor: int, *, decimals: int, credits_per_major: Fraction) -> int:
+    """Nanocredits bought for `amount_minor`, rounded half up to two decimals of a credit."""
+    centicredits = Fraction(amount_minor, 10**decimals) * credits_per_major * 100
+    rounded = (2 * centicredits.numerator + centicredits.denominator) // (2 * centicredits.denominator)
+    return rounded * _CENTICREDIT

@@ -1,0 +1,254 @@
+"""Settings come from the environment or `.env`, are typed, and are checked before anything starts.
+
+`docs/env_contract.md` and `.env.example` are generated from this file (`pantheon settings docs`).
+"""
+
+import re
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pantheon.errors import SettingsError
+from pantheon.money.amounts import parse_decimal
+from pantheon.money.currencies import CURRENCIES, MAX_MINOR, Currency
+
+AppEnv = Literal["production", "staging", "local", "test"]
+
+MIN_SECRET_LENGTH = 16
+
+
+def _fraction(value: Any) -> Any:
+    """A decimal or a fraction such as 100/3, exactly."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,9})?", value):
+        return Fraction(value)
+    if isinstance(value, Fraction):
+        return value
+    raise ValueError("must be a decimal such as 33.5 or a fraction such as 100/3")
+
+
+def _names(value: Any) -> Any:
+    """A comma separated list; blanks between the commas are dropped."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _secret_names(value: Any) -> Any:
+    return [SecretStr(part) if isinstance(part, str) else part for part in _names(value)]
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(_names)]
+Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_secret_names)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True, arbitrary_types_allowed=True
+    )
+
+    app_env: AppEnv = Field("production", description="Where this runs. Only `local` and `test` have shortcuts.")
+    public_url: str = Field(
+        "http://127.0.0.1:8000",
+        description="Where people reach this installation: return URL of payments, Origin check, cookies.",
+    )
+    forwarded_allow_ips: Names = Field(
+        default_factory=list, description="Proxies whose X-Forwarded-For is believed, comma separated."
+    )
+    secret_keys: Secrets = Field(
+        default_factory=list,
+        description="Keys that sign form tokens, comma separated, current first, 32 characters or more each. "
+        "Required outside of local and test.",
+    )
+    registration: Literal["closed", "invite", "open"] = Field("closed", description="Who may create an account.")
+    admin_user_ids: Names = Field(
+        default_factory=list, description="Ids of users who are owners, besides those made by `pantheon users add`."
+    )
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL 15 to 18 as the application's role. Unset and local: an embedded server is started.",
+    )
+    database_migration_url: SecretStr | None = Field(
+        None, description="The same database as its owner, for `pantheon db migrate`. Default: `DATABASE_URL`."
+    )
+    database_pool_size: int = Field(20, ge=2, le=200, description="Connections that one process may open.")
+    data_dir: Path | None = Field(
+        None, description="Folder for the embedded database and the sandbox (local only). Default: chosen for you."
+    )
+
+    stripe_secret_key: SecretStr | None = Field(
+        None, description="Secret or (better) restricted key. Unset: payments are off, or the sandbox when local."
+    )
+    stripe_publishable_key: str | None = Field(None, description="Publishable key, shown to browsers.")
+    stripe_webhook_secret: Secrets = Field(
+        default_factory=list,
+        description="Signing secret of the webhook endpoint, comma separated while rolling, current first.",
+    )
+    stripe_account_id: str | None = Field(None, description="The account (acct_…) that payments must belong to.")
+    stripe_api_base: str | None = Field(None, description="Another address of Stripe's API. Only local and test.")
+    stripe_timeout_seconds: int = Field(10, ge=1, le=60, description="Longest wait for one answer of Stripe.")
+    allow_test_mode: bool = Field(False, description="Let production run with Stripe's test keys.")
+
+    currency: str = Field("usd", description="The one currency that credits are sold in, lower case.")
+    top_up_min_usd: str = Field("1.00", description="Smallest top-up, in the currency's major unit.")
+    top_up_max_usd: str = Field("500.00", description="Largest top-up, in the currency's major unit.")
+    credits_per_usd: Annotated[Fraction, NoDecode, BeforeValidator(_fraction)] = Field(
+        Fraction(100, 3), description="Credits for one major unit of the currency: a decimal or a fraction."
+    )
+    top_up_max_open: int = Field(3, ge=1, le=100, description="Unpaid top-ups that a user may have open at once.")
+    top_up_ttl_seconds: int = Field(86_400, ge=600, description="An unpaid top-up expires after this long.")
+    rate_limit_top_ups_per_hour: int = Field(10, ge=1, description="Top-ups that a user may open within an hour.")
+    rate_limit_sign_ins_per_hour: int = Field(30, ge=1, description="Failed sign-ins per account and per address.")
+
+    low_balance_threshold: str = Field("5", description="`low_balance` is shown below this many available credits.")
+
+    oidc_issuer: str | None = Field(None, description="Issuer whose bearer tokens are accepted (its `iss`).")
+    oidc_audience: str = Field("authenticated", description="The `aud` that such a token must carry.")
+    oidc_jwks_url: str | None = Field(None, description="Its keys. Default: the issuer's well-known JWKS address.")
+
+    api_cors_allowed_origins: Names = Field(
+        default_factory=list, description="Origins whose pages may call the API with a token, comma separated."
+    )
+    log_format: Literal["json", "text"] = Field("json", description="Log lines for machines or for people.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", value.rstrip("/")):
+            raise ValueError("must be an origin such as https://pantheon.example.com, without a path")
+        return value.rstrip("/")
+
+    @field_validator("currency")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in CURRENCIES:
+            raise ValueError(f"must be one of {', '.join(CURRENCIES)}")
+        return value
+
+    @field_validator("admin_user_ids")
+    @classmethod
+    def _are_ids(cls, value: list[str]) -> list[str]:
+        try:
+            return [str(UUID(item)) for item in value]
+        except ValueError:
+            raise ValueError("must be a comma separated list of user ids") from None
+
+    @field_validator("api_cors_allowed_origins")
+    @classmethod
+    def _names_origins(cls, value: list[str]) -> list[str]:
+        if "*" in value:
+            raise ValueError("must name each origin: a wildcard is not allowed")
+        return value
+
+    @field_validator("low_balance_threshold")
+    @classmethod
+    def _is_an_amount(cls, value: str) -> str:
+        parse_decimal(value, decimals=9)
+        return value
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _are_long_enough(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(secret.get_secret_value()) < MIN_SECRET_LENGTH for secret in value):
+            raise ValueError(f"must be {MIN_SECRET_LENGTH} characters or more")
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _are_strong(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(secret.get_secret_value()) < 32 for secret in value):
+            raise ValueError("must be 32 characters or more each")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_sane_range(self) -> "Settings":
+        if not self.money.min_minor <= self.top_up_min_minor <= self.top_up_max_minor <= MAX_MINOR:
+            raise ValueError(
+                "TOP_UP_MIN_USD and TOP_UP_MAX_USD must be in order and within what Stripe takes for the currency"
+            )
+        if self.credits_per_usd <= 0:
+            raise ValueError("CREDITS_PER_USD must be greater than zero")
+        return self
+
+    @model_validator(mode="after")
+    def _fails_closed(self) -> "Settings":
+        """Refuse every combination in which a forged payment could be believed or a real one lost."""
+        problem = (
+            _stripe_problem(self)
+            or (not self.is_local and self.database_url is None and "DATABASE_URL is required outside of local")
+            or (not self.is_local and not self.secret_keys and "SECRET_KEYS is required outside of local and test")
+        )
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        return self.app_env in ("local", "test")
+
+    @property
+    def livemode(self) -> bool:
+        return _is_live(self.stripe_secret_key)
+
+    @property
+    def money(self) -> Currency:
+        return CURRENCIES[self.currency]
+
+    @cached_property
+    def top_up_min_minor(self) -> int:
+        return parse_decimal(self.top_up_min_usd, decimals=self.money.decimals)
+
+    @cached_property
+    def top_up_max_minor(self) -> int:
+        return parse_decimal(self.top_up_max_usd, decimals=self.money.decimals)
+
+    @cached_property
+    def low_balance_nanocredits(self) -> int:
+        return parse_decimal(self.low_balance_threshold, decimals=9)
+
+    @property
+    def secure_cookies(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def migration_url(self) -> SecretStr | None:
+        return self.database_migration_url or self.database_url
+
+
+def _is_live(key: SecretStr | None) -> bool:
+    return key is not None and key.get_secret_value().startswith(("sk_live_", "rk_live_"))
+
+
+def _stripe_problem(settings: Settings) -> str | None:
+    key = settings.stripe_secret_key
+    if settings.stripe_api_base is not None and not settings.is_local:
+        return "STRIPE_API_BASE may be set only in local and test: the secret key is sent there"
+    if key is None:
+        return None
+    if not key.get_secret_value().startswith(("sk_test_", "rk_test_", "sk_live_", "rk_live_")):
+        return "STRIPE_SECRET_KEY must start with sk_ or rk_ and its mode"
+    if not settings.stripe_webhook_secret and (not settings.is_local or _is_live(key)):
+        return "STRIPE_WEBHOOK_SECRET is required with a Stripe key: without it anybody could forge a payment"
+    if settings.app_env == "production" and not _is_live(key) and not settings.allow_test_mode:
+        return "STRIPE_SECRET_KEY is a test key; set ALLOW_TEST_MODE=true to run production with it"
+    if not settings.is_local and any(
+        not s.get_secret_value().startswith("whsec_") for s in settings.stripe_webhook_secret
+    ):
+        return "STRIPE_WEBHOOK_SECRET must start with whsec_"
+    return None
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings of this process. Raises SettingsError with one line for each variable that is wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{name}: {message}" if name else message)
+        raise SettingsError("\n".join(lines)) from None

@@ -1,0 +1,104 @@
+"""Every test that touches data has a real PostgreSQL: a database of its own, cloned from a migrated template.
+
+One server serves the whole run. It is the embedded one, or that of DATABASE_URL (whose role must be able to make
+databases and roles). Afterwards the books of each database are verified, whatever the test was about.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from pantheon.db import embedded
+from pantheon.db.engine import Database
+from pantheon.db.migrate import migrate
+from pantheon.ledger.verify import verify
+
+OWNER_URL = "PANTHEON_TEST_OWNER_URL"
+APP_URL = "PANTHEON_TEST_APP_URL"
+TEMPLATE = "PANTHEON_TEST_TEMPLATE"
+
+_server = pytest.StashKey[embedded.EmbeddedServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the server and makes the template, once for all workers of pytest-xdist: they inherit the environment."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    if url := os.environ.pop("DATABASE_URL", None):
+        os.environ[OWNER_URL] = url
+        os.environ[APP_URL] = _make_app_role(url)
+    else:
+        server = embedded.start(embedded.default_home(Path(tempfile.gettempdir()) / "pantheon-tests"))
+        config.stash[_server] = server
+        os.environ[OWNER_URL] = server.owner_url
+        os.environ[APP_URL] = server.app_url
+    name = f"template_{secrets.token_hex(4)}"
+    os.environ[TEMPLATE] = name
+    _as_owner(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    migrate(on(os.environ[OWNER_URL], name), app_url=on(os.environ[APP_URL], name))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or TEMPLATE not in os.environ or config.option.collectonly:
+        return
+    _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(os.environ.pop(TEMPLATE))))
+    if server := config.stash.get(_server, None):
+        server.stop()
+
+
+def on(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def _make_app_role(owner_url: str) -> str:
+    name, password = "pantheon_test_app", secrets.token_hex(16)
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        statement = "ALTER ROLE {} PASSWORD {}" if exists else "CREATE ROLE {} LOGIN PASSWORD {}"
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
+    return make_url(owner_url).set(username=name, password=password).render_as_string(hide_password=False)
+
+
+def _as_owner(statement: sql.Composed) -> None:
+    with psycopg.connect(os.environ[OWNER_URL], autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture
+def database_name() -> Iterator[str]:
+    """A database of this test's own, migrated and empty."""
+    name = f"test_{secrets.token_hex(6)}"
+    template = sql.Identifier(os.environ[TEMPLATE])
+    _as_owner(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
+    yield name
+    _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def app_url(database_name: str) -> str:
+    """The application's role: it may not touch the books but through the ledger's functions."""
+    return on(os.environ[APP_URL], database_name)
+
+
+@pytest.fixture
+def owner_url(database_name: str) -> str:
+    return on(os.environ[OWNER_URL], database_name)
+
+
+@pytest.fixture
+async def database(app_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    database = Database(app_url)
+    try:
+        yield database
+        if request.node.get_closest_marker("tampers") is None:
+            async with database.transaction() as tx:
+                assert await verify(tx) == []
+    finally:
+        await database.close()
