@@ -6,8 +6,11 @@ databases and roles). Afterwards the books of each database are verified, whatev
 
 import os
 import secrets
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -19,6 +22,7 @@ from pantheon.db import embedded
 from pantheon.db.engine import Database
 from pantheon.db.migrate import migrate
 from pantheon.ledger.verify import verify
+from tests.installation import Installation, installed
 
 OWNER_URL = "PANTHEON_TEST_OWNER_URL"
 APP_URL = "PANTHEON_TEST_APP_URL"
@@ -35,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[OWNER_URL] = url
         os.environ[APP_URL] = _make_app_role(url)
     else:
-        server = embedded.start(embedded.default_home(Path(tempfile.gettempdir()) / "pantheon-tests"))
+        server = embedded.start(_new_home())
         config.stash[_server] = server
         os.environ[OWNER_URL] = server.owner_url
         os.environ[APP_URL] = server.app_url
@@ -48,9 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or TEMPLATE not in os.environ or config.option.collectonly:
         return
-    _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(os.environ.pop(TEMPLATE))))
+    _drop(os.environ.pop(TEMPLATE))
     if server := config.stash.get(_server, None):
         server.stop()
+        shutil.rmtree(server.data_dir.parent)
+
+
+def _new_home() -> Path:
+    """A home of this run's own, so that two runs at once do not stop each other's server.
+
+    In memory where there is room: hundreds of databases are made and dropped, and none has to survive the machine.
+    """
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**32
+    folder = Path(tempfile.mkdtemp(prefix="pantheon-tests-", dir=memory if roomy else None))
+    return folder if roomy else embedded.default_home(folder)
 
 
 def on(url: str, database: str) -> str:
@@ -60,7 +76,7 @@ def on(url: str, database: str) -> str:
 def _make_app_role(owner_url: str) -> str:
     name, password = "pantheon_test_app", secrets.token_hex(16)
     with psycopg.connect(owner_url, autocommit=True) as connection:
-        exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         statement = "ALTER ROLE {} PASSWORD {}" if exists else "CREATE ROLE {} LOGIN PASSWORD {}"
         connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
     return make_url(owner_url).set(username=name, password=password).render_as_string(hide_password=False)
@@ -71,6 +87,14 @@ def _as_owner(statement: sql.Composed) -> None:
         connection.execute(statement)
 
 
+def _drop(name: str) -> None:
+    # Without force first: forcing may hit an autovacuum worker, which only a superuser may end.
+    try:
+        _as_owner(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.errors.ObjectInUse:
+        _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def database_name() -> Iterator[str]:
     """A database of this test's own, migrated and empty."""
@@ -78,7 +102,7 @@ def database_name() -> Iterator[str]:
     template = sql.Identifier(os.environ[TEMPLATE])
     _as_owner(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
     yield name
-    _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    _drop(name)
 
 
 @pytest.fixture
@@ -102,3 +126,18 @@ async def database(app_url: str, request: pytest.FixtureRequest) -> AsyncIterato
                 assert await verify(tx) == []
     finally:
         await database.close()
+
+
+@pytest.fixture
+async def installation(app_url: str, owner_url: str, database: Database) -> AsyncIterator[Installation]:
+    """API, pages, worker and sandbox, all running. Asks for `database` so that the books are verified at the end."""
+    async with installed(app_url=app_url, owner_url=owner_url) as installation:
+        yield installation
+
+
+@pytest.fixture
+def install(
+    app_url: str, owner_url: str, database: Database
+) -> Callable[..., AbstractAsyncContextManager[Installation]]:
+    """The same with other settings: `async with install(payments=False) as installation`."""
+    return partial(installed, app_url=app_url, owner_url=owner_url)

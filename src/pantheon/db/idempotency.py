@@ -28,6 +28,11 @@ class Request:
         return hashlib.sha256(json.dumps([self.route, self.body], sort_keys=True, default=str).encode()).digest()
 
 
+def keyed(key: str | None, *, user_id: UUID | None, route: str, **body: Any) -> Request | None:
+    """The request to `claim`, if it came with a key; keys belong to users."""
+    return None if key is None or user_id is None else Request(user_id, key, route, body)
+
+
 @dataclass(frozen=True)
 class Replay:
     """What the first request with the key left behind."""
@@ -36,12 +41,14 @@ class Replay:
     answer: Any
 
 
-async def claim(tx: Tx, request: Request, *, resource_id: UUID | None = None) -> Replay | None:
+async def claim(tx: Tx, request: Request | None, *, resource_id: UUID | None = None) -> Replay | None:
     """None for the first use of the key, which is now claimed in `tx`; else what the first use left behind.
 
     Raises IdempotencyKeyReusedError for another request with the key, and IdempotencyInProgressError while the first
-    one has not committed: nobody waits for somebody else's transaction.
+    one has not committed: nobody waits for somebody else's transaction. A request without a key is always the first.
     """
+    if request is None:
+        return None
     free = await tx.scalar(
         text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 5064361002))"),
         {"name": f"{request.user_id}:{request.key}"},
@@ -67,8 +74,10 @@ async def claim(tx: Tx, request: Request, *, resource_id: UUID | None = None) ->
     return None
 
 
-async def store_answer(tx: Tx, request: Request, answer: dict[str, Any]) -> None:
+async def store_answer(tx: Tx, request: Request | None, answer: dict[str, Any]) -> None:
     """Keeps the answer for replays; commits together with what it tells of."""
+    if request is None:
+        return
     await tx.execute(
         update(keys).where(keys.c.user_id == request.user_id, keys.c.key == request.key).values(answer=answer)
     )

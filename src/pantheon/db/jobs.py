@@ -3,6 +3,7 @@
 The row is the truth and the job only wakes somebody to look at it: a sweep each minute finds rows whose job was lost.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from procrastinate import PsycopgConnector
@@ -17,14 +18,15 @@ HANDLE_INBOX_EVENT = "handle_inbox_event"
 _manager = JobManager(connector=PsycopgConnector())
 
 
-async def defer_inbox_event(tx: Tx, inbox_event_id: UUID) -> None:
-    """Wakes a worker for a stored event, as soon as `tx` commits and never if it does not."""
+async def defer_inbox_event(tx: Tx, inbox_event_id: UUID, *, at: datetime | None = None) -> None:
+    """Wakes a worker for a stored event once `tx` has committed (or at the time `at`), and never if it does not."""
     driver = (await tx.get_raw_connection()).driver_connection
     deferrer = configure_task(
         name=HANDLE_INBOX_EVENT,
         job_manager=_manager,
         # At most one job waits for an event; more would find it handled.
         queueing_lock=f"inbox_event:{inbox_event_id}",
+        schedule_at=at,
         connection=driver,
     )
     try:

@@ -4,6 +4,7 @@ Runs as the owner of the database, all of it in one transaction under an advisor
 """
 
 import logging
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, text
 
-from pantheon.db.engine import libpq_url, sqlalchemy_url
+from pantheon.db.engine import Tx, libpq_url, sqlalchemy_url
 from pantheon.money.top_up import TRANSITIONS
 
 Driver = psycopg.Connection[tuple[object, ...]]
@@ -41,11 +42,18 @@ def _config() -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """The revision that this code expects."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
+
+
+async def revision(tx: Tx) -> str | None:
+    """The revision that the database is at."""
+    found: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def current(url: str) -> str | None:
@@ -64,8 +72,10 @@ def migrate(owner_url: str, *, app_url: str | None = None) -> str:
     try:
         with engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = '10min'"))
-            connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+            # Waiting for another migration harms nobody; waiting for a table in use holds up all who come after.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            connection.execute(text("SET LOCAL lock_timeout = '10s'"))
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -145,9 +155,9 @@ def _revoke(driver: Driver, app: sql.Identifier, rights: str, tables: tuple[str,
 
 
 def _internal_functions(driver: Driver) -> list[str]:
-    """The ledger's functions that are parts of others: they do not run with the owner's rights, and are not pure."""
+    """The ledger's functions that are parts of others. The application may verify a hash, but book nothing in parts."""
     rows = driver.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'ledger\\_%' AND NOT prosecdef AND provolatile <> 'i'"
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        " AND proname LIKE 'ledger\\_%' AND NOT prosecdef AND proname <> 'ledger_hash'"
     )
     return [str(name) for (name,) in rows.fetchall()]

@@ -43,7 +43,7 @@ class Posting:
 
 
 async def open_wallet(tx: Tx, *, wallet_id: UUID, user_id: UUID) -> Posting:
-    """Codes: ok, duplicate (the user has one)."""
+    """Codes: ok, duplicate (the user has one), conflict (the id is that of another user's wallet)."""
     return await _call(tx, "ledger_open_wallet", _id(wallet_id), _id(user_id))
 
 
@@ -64,7 +64,10 @@ async def grant(
     actor: UUID | None = None,
     note: str | None = None,
 ) -> Posting:
-    """Codes: ok, duplicate, conflict, wallet_not_found, amount_out_of_range, already_expired."""
+    """Codes: ok, duplicate, conflict, wallet_not_found, amount_out_of_range, not_yet_effective, already_expired.
+
+    Beyond 32 open grants a promotional one may merge into its like; the answer names the grant that has the credits.
+    """
     return await _call(
         tx,
         "ledger_grant",
@@ -107,7 +110,10 @@ async def reverse_to_target(
     actor: UUID | None = None,
     note: str | None = None,
 ) -> Posting:
-    """Makes exactly `target` of the grant reversed. Codes: ok, unchanged, grant_not_found, amount_out_of_range."""
+    """Makes exactly `target` of the grant reversed; `amount` is by how much more, or less when negative.
+
+    Codes: ok, unchanged, grant_not_found, not_reversible (an adjustment), amount_out_of_range.
+    """
     return await _call(
         tx,
         "ledger_reverse_to_target",

@@ -21,3 +21,7 @@ async def verify(tx: Tx) -> list[Break]:
     """Every break in the books; an empty list is the proof that they are whole."""
     query = files("pantheon.ledger").joinpath("sql", "verify", "breaks.sql").read_text()
     return [Break(*row) for row in await tx.execute(text(query))]
+
+
+async def count_transfers(tx: Tx) -> int:
+    return int(await tx.scalar(text("SELECT count(*) FROM transfers")) or 0)

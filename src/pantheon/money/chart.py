@@ -43,6 +43,7 @@ class Kind(StrEnum):
     ADJUSTMENT = "adjustment"
     EXPIRY = "expiry"
     REVERSAL = "reversal"
+    EXPIRY_REVERSED = "expiry_reversed"
     DEBT_RAISED = "debt_raised"
     DEBT_REPAID = "debt_repaid"
     RESTORE = "restore"
@@ -71,6 +72,9 @@ KINDS: dict[Kind, KindRule] = {
     ),
     Kind.EXPIRY: KindRule("A grant ran out of time.", (Account.AVAILABLE,), (Account.EXPIRED,), "expiry"),
     Kind.REVERSAL: KindRule("Unspent credits of a grant were taken back.", (Account.AVAILABLE,), _ISSUED, "reversal"),
+    Kind.EXPIRY_REVERSED: KindRule(
+        "Credits of a grant that ran out were taken back, which nobody owes.", (Account.EXPIRED,), _ISSUED, None
+    ),
     Kind.DEBT_RAISED: KindRule("Spent credits of a grant were taken back.", (Account.DEBT,), _ISSUED, "reversal"),
     Kind.DEBT_REPAID: KindRule("Credits that came in repaid debt.", (Account.AVAILABLE,), (Account.DEBT,), None),
     Kind.RESTORE: KindRule("A reversal was undone.", _ISSUED, (Account.AVAILABLE,), "reversal"),

@@ -12,3 +12,9 @@ def credits_for(amount_minor: int, *, decimals: int, credits_per_major: Fraction
     centicredits = Fraction(amount_minor, 10**decimals) * credits_per_major * 100
     rounded = (2 * centicredits.numerator + centicredits.denominator) // (2 * centicredits.denominator)
     return rounded * _CENTICREDIT
+
+
+def minor_for(nanocredits: int, *, decimals: int, credits_per_major: Fraction) -> int:
+    """What credits are worth at a price, rounded half up to the minor unit. Negative for debt."""
+    minor = Fraction(nanocredits, NANOCREDITS) / credits_per_major * Fraction(10**decimals)
+    return (2 * minor.numerator + minor.denominator) // (2 * minor.denominator)

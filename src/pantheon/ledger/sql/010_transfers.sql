@@ -1,4 +1,8 @@
--- The parts that every operation is made of. The application calls none of these itself.
+-- The parts that every operation is made of. The application may call none of these itself, except ledger_hash to verify.
+--
+-- Every operation locks its wallet's row first and reads all else after that. It answers a code: `ok`, or why it changed
+-- nothing. An exception is a bug or a time-out, never a refusal: it undoes the whole transaction, and with it all items
+-- of a batch. So a batch either answers for each item, or nothing of it happened and its items can be tried one by one.
 
 -- The one clock of the books.
 CREATE OR REPLACE FUNCTION ledger_now() RETURNS timestamptz
@@ -15,13 +19,30 @@ $$;
 
 -- SHA-256 over the wallet's head and the row, its fields in this order, joined by |. None of them can contain a |.
 -- Times are microseconds since 1970, so that the hash does not depend on a time zone or a date style.
+-- STABLE (as concat_ws is) and without a search_path, so that a query over many transfers takes it in as an expression.
 CREATE OR REPLACE FUNCTION ledger_hash(p_head bytea, t transfers) RETURNS bytea
-LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+LANGUAGE sql STABLE AS $$
     SELECT sha256(p_head || convert_to(concat_ws('|',
         t.id, t.event_id, t.wallet_id, t.wallet_seq, t.debit_account, t.credit_account, t.amount,
         t.kind, t.reference_id, t.revision, coalesce(t.reverses::text, '-'),
         (extract(epoch FROM t.effective_at) * 1000000)::bigint, (extract(epoch FROM t.recorded_at) * 1000000)::bigint,
         coalesce(t.actor::text, '-'), t.available_after, t.held_after, t.debt_after), 'UTF8'))
+$$;
+
+-- Locks the wallets of a batch in the order of their ids, so that two batches never wait for each other in a circle.
+-- Not FOR UPDATE: that would also wait for every transaction that wrote a row about a wallet, such as a top-up.
+CREATE OR REPLACE FUNCTION ledger_lock_wallets(p_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM FROM wallets WHERE id = ANY (p_ids) ORDER BY id FOR NO KEY UPDATE;
+END $$;
+
+-- Whether a posting may move this much: at most 10^18 nanocredits, a thousand million credits. A wallet that holds or
+-- owes eight times that takes nothing more, so that no sum can leave bigint.
+CREATE OR REPLACE FUNCTION ledger_is_postable(w wallets, p_amount numeric) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+    SELECT coalesce(p_amount BETWEEN 1 AND 1000000000000000000, false)
+       AND greatest(w.available, w.held, w.debt) <= 8000000000000000000
 $$;
 
 -- Books one transfer on a locked wallet and returns the wallet as it is afterwards; ledger_save() stores it.
@@ -64,7 +85,7 @@ DECLARE
 BEGIN
     FOR g IN
         SELECT id, remaining FROM grants WHERE wallet_id = p_wallet_id AND remaining > 0
-        ORDER BY priority, expires_at NULLS LAST, (category = 'paid'), id
+        ORDER BY priority, expires_at NULLS LAST, (category = 'paid'), created_at, id
     LOOP
         part := least(left_to_take, g.remaining);
         PERFORM ledger_move(p_transfer_id, g.id, -part);
@@ -78,8 +99,10 @@ BEGIN
 END $$;
 
 -- Credits that came in repay debt first, out of the grant that brought them. Its own transfer, so that it can be explained.
+-- Its reference is the grant, as that of every transfer that is about a grant and not about the outside: only the grant's
+-- wallet uses it, so the next free revision can be read under the wallet's lock.
 CREATE OR REPLACE FUNCTION ledger_repay_debt(
-    w wallets, p_event_id uuid, p_grant_id uuid, p_most bigint, p_reference_id text, p_effective_at timestamptz, p_actor uuid
+    w wallets, p_event_id uuid, p_grant_id uuid, p_most bigint, p_effective_at timestamptz, p_actor uuid
 ) RETURNS wallets
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
@@ -89,8 +112,8 @@ DECLARE
 BEGIN
     IF part = 0 THEN RETURN w; END IF;
     SELECT coalesce(max(revision) + 1, 0) INTO next_revision
-        FROM transfers WHERE kind = 'debt_repaid' AND reference_id = p_reference_id;
-    w := ledger_transfer(w, repayment, p_event_id, 'debt_repaid', p_reference_id, next_revision,
+        FROM transfers WHERE kind = 'debt_repaid' AND reference_id = p_grant_id::text;
+    w := ledger_transfer(w, repayment, p_event_id, 'debt_repaid', p_grant_id::text, next_revision,
                          'available', 'debt', part, p_effective_at, p_actor);
     PERFORM ledger_move(repayment, p_grant_id, -part);
     RETURN w;
@@ -141,17 +164,18 @@ $$;
 -- The answer for a business key that was used before: `duplicate` for the same thing, `conflict` for another.
 -- NULL when it was not used yet.
 CREATE OR REPLACE FUNCTION ledger_prior(
-    w wallets, p_kind text, p_reference_id text, p_revision integer, p_amount bigint
+    w wallets, p_kind text, p_reference_id text, p_debit text, p_amount numeric
 ) RETURNS ledger_result
-LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     t transfers;
 BEGIN
-    SELECT * INTO t FROM transfers
-        WHERE kind = p_kind AND reference_id = p_reference_id AND revision = p_revision;
+    -- Two wallets that are sent the same key at once take turns; else both would find it unused and one would fail.
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_kind || '|' || p_reference_id, 5064361003));
+    SELECT * INTO t FROM transfers WHERE kind = p_kind AND reference_id = p_reference_id AND revision = 0;
     IF NOT FOUND THEN RETURN NULL; END IF;
     RETURN ledger_answer(
-        CASE WHEN t.wallet_id = w.id AND t.amount = p_amount THEN 'duplicate' ELSE 'conflict' END,
-        w, t.event_id, t.id, (SELECT grant_id FROM grant_moves WHERE transfer_id = t.id ORDER BY available DESC LIMIT 1),
-        t.amount);
+        CASE WHEN (t.wallet_id, t.debit_account, t.amount) = (w.id, p_debit, p_amount) THEN 'duplicate' ELSE 'conflict' END,
+        w, t.event_id, t.id, (SELECT grant_id FROM grant_moves WHERE transfer_id = t.id AND available > 0 LIMIT 1),
+        CASE t.debit_account WHEN 'available' THEN -t.amount ELSE t.amount END);
 END $$;

@@ -5,7 +5,7 @@ DECLARE
     w wallets;
     before bigint;
 BEGIN
-    SELECT * INTO w FROM wallets WHERE id = p_wallet_id FOR UPDATE;
+    SELECT * INTO w FROM wallets WHERE id = p_wallet_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN ledger_answer('wallet_not_found', NULL); END IF;
     before := w.available;
     w := ledger_expire_due(w);
@@ -18,9 +18,11 @@ END $$;
 CREATE OR REPLACE FUNCTION ledger_expire_batch(p_items jsonb) RETURNS SETOF ledger_result
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    ids uuid[] := ARRAY(SELECT x::uuid FROM jsonb_array_elements_text(p_items) WITH ORDINALITY i(x, n) ORDER BY n);
     id uuid;
 BEGIN
-    FOR id IN SELECT x::uuid FROM jsonb_array_elements_text(p_items) x ORDER BY x::uuid LOOP
+    PERFORM ledger_lock_wallets(ids);
+    FOREACH id IN ARRAY ids LOOP
         RETURN NEXT ledger_expire(id);
     END LOOP;
 END $$;

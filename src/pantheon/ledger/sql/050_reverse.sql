@@ -1,8 +1,10 @@
 -- Takes back a part of a grant, or gives it back again, until exactly `p_target` of it is reversed.
 
--- The target is absolute, so repeating a call or computing it twice from the same facts changes nothing.
--- Unspent credits of this grant go first; what was spent becomes debt. A restore repays debt before anything else.
--- Codes: ok, unchanged, grant_not_found, amount_out_of_range.
+-- The target is absolute, so repeating a call or computing it twice from the same facts changes nothing. Whoever computes
+-- it holds a lock over its facts until here, so that an older target cannot overtake a newer one.
+-- Taking back: first what of this grant is available, then what of it ran out, which nobody owes; the rest was spent or is
+-- held and becomes debt. Giving back: into the grant, debt first; what would have run out meanwhile runs out at once.
+-- Codes: ok, unchanged, grant_not_found, not_reversible, amount_out_of_range. An adjustment is not reversed but adjusted.
 CREATE OR REPLACE FUNCTION ledger_reverse_to_target(
     p_grant_id uuid, p_target bigint, p_effective_at timestamptz, p_actor uuid, p_note text
 ) RETURNS ledger_result
@@ -10,47 +12,62 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     w wallets;
     g grants;
+    refusal text;
     event uuid := ledger_uuid7();
     transfer uuid := ledger_uuid7();
+    next_transfer uuid := transfer;
+    origin uuid;
     issued text;
     change bigint;
     unspent bigint;
+    ran_out bigint;
+    part record;
     at timestamptz := coalesce(p_effective_at, ledger_now());
 BEGIN
     -- A grant never changes its wallet, so this look before the lock is safe; the grant itself is read after it.
     SELECT wallets.* INTO w FROM wallets
-        WHERE wallets.id = (SELECT wallet_id FROM grants WHERE grants.id = p_grant_id) FOR UPDATE;
+        WHERE wallets.id = (SELECT wallet_id FROM grants WHERE grants.id = p_grant_id) FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN ledger_answer('grant_not_found', NULL); END IF;
     w := ledger_expire_due(w);
     SELECT * INTO g FROM grants WHERE id = p_grant_id;
-    IF p_target NOT BETWEEN 0 AND g.amount THEN
+    refusal := CASE
+        WHEN g.source = 'adjustment' THEN 'not_reversible'
+        WHEN (p_target BETWEEN 0 AND g.amount) IS NOT TRUE THEN 'amount_out_of_range'
+        WHEN p_target = g.reversed THEN 'unchanged'
+        WHEN NOT ledger_is_postable(w, abs(p_target - g.reversed)) THEN 'amount_out_of_range' END;
+    IF refusal IS NOT NULL THEN
         PERFORM ledger_save(w);
-        RETURN ledger_answer('amount_out_of_range', w);
-    END IF;
-    change := p_target - g.reversed;
-    IF change = 0 THEN
-        PERFORM ledger_save(w);
-        RETURN ledger_answer('unchanged', w, p_grant_id => g.id);
+        RETURN ledger_answer(refusal, w, p_grant_id => g.id);
     END IF;
 
+    change := p_target - g.reversed;
     issued := 'issued_' || g.category;
+    SELECT t.id INTO origin FROM grant_moves m JOIN transfers t ON t.id = m.transfer_id
+        WHERE m.grant_id = g.id ORDER BY t.wallet_seq LIMIT 1;
     UPDATE grants SET reversed = p_target, revision = revision + 1 WHERE id = g.id;
     IF change > 0 THEN
         unspent := least(change, g.remaining);
-        IF unspent > 0 THEN
-            w := ledger_transfer(w, transfer, event, 'reversal', g.reference_id, g.revision, 'available', issued, unspent,
-                                 at, p_actor);
-            PERFORM ledger_move(transfer, g.id, -unspent);
-        END IF;
-        IF change > unspent THEN
-            w := ledger_transfer(w, ledger_uuid7(), event, 'debt_raised', g.reference_id, g.revision, 'debt', issued,
-                                 change - unspent, at, p_actor);
-        END IF;
+        SELECT least(change - unspent, coalesce(sum(CASE kind WHEN 'expiry' THEN amount ELSE -amount END), 0)) INTO ran_out
+            FROM transfers WHERE kind IN ('expiry', 'expiry_reversed') AND reference_id = g.id::text;
+        FOR part IN
+            SELECT * FROM (VALUES
+                ('reversal', 'available', unspent),
+                ('expiry_reversed', 'expired', ran_out),
+                ('debt_raised', 'debt', change - unspent - ran_out)
+            ) parts (kind, debit, amount) WHERE amount > 0
+        LOOP
+            w := ledger_transfer(w, next_transfer, event, part.kind, g.id::text, g.revision, part.debit, issued,
+                                 part.amount, at, p_actor, origin);
+            IF part.debit = 'available' THEN PERFORM ledger_move(next_transfer, g.id, -part.amount); END IF;
+            next_transfer := ledger_uuid7();
+        END LOOP;
     ELSE
-        w := ledger_transfer(w, transfer, event, 'restore', g.reference_id, g.revision, issued, 'available', -change,
-                             at, p_actor);
+        w := ledger_transfer(w, transfer, event, 'restore', g.id::text, g.revision, issued, 'available', -change,
+                             at, p_actor, origin);
         PERFORM ledger_move(transfer, g.id, -change);
-        w := ledger_repay_debt(w, event, g.id, -change, g.reference_id, at, p_actor);
+        w := ledger_repay_debt(w, event, g.id, -change, at, p_actor);
+        w.next_expiry_at := least(w.next_expiry_at, g.expires_at);
+        w := ledger_expire_due(w);
     END IF;
     PERFORM ledger_save(w);
     IF p_note IS NOT NULL THEN INSERT INTO transfer_notes (event_id, note) VALUES (event, p_note); END IF;
@@ -63,9 +80,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     i record;
 BEGIN
-    PERFORM FROM wallets WHERE id IN (
-        SELECT wallet_id FROM grants WHERE id IN (SELECT (x ->> 'grant_id')::uuid FROM jsonb_array_elements(p_items) x)
-    ) ORDER BY id FOR UPDATE;
+    PERFORM ledger_lock_wallets(ARRAY(
+        SELECT wallet_id FROM grants WHERE id IN (SELECT (x ->> 'grant_id')::uuid FROM jsonb_array_elements(p_items) x)));
     FOR i IN
         SELECT r.* FROM ROWS FROM (jsonb_to_recordset(p_items) AS (
             grant_id uuid, target bigint, effective_at timestamptz, actor uuid, note text

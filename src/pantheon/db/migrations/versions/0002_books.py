@@ -14,7 +14,7 @@ def upgrade() -> None:
 
     CREATE TABLE wallets (
         id              uuid PRIMARY KEY,
-        user_id         uuid REFERENCES users (id),
+        user_id         uuid NOT NULL REFERENCES users (id),
         available       bigint NOT NULL DEFAULT 0,
         held            bigint NOT NULL DEFAULT 0,
         debt            bigint NOT NULL DEFAULT 0,
@@ -33,6 +33,7 @@ def upgrade() -> None:
 
     -- One row moves a positive amount from one account to another, so no single row can be unbalanced.
     -- `hash` = SHA-256(hash of the wallet's previous transfer, this row): see ledger_hash().
+    -- `reverses` is the transfer that brought the credits which this one takes back, or gives back again.
     CREATE TABLE transfers (
         id               uuid PRIMARY KEY,
         event_id         uuid NOT NULL,
@@ -81,6 +82,7 @@ def upgrade() -> None:
         WHEN 'adjustment'      THEN debit_account IN ('adjusted', 'available') AND credit_account IN ('adjusted', 'available')
         WHEN 'expiry'          THEN debit_account = 'available' AND credit_account = 'expired'
         WHEN 'reversal'        THEN debit_account = 'available' AND credit_account IN ('issued_paid', 'issued_promotional')
+        WHEN 'expiry_reversed' THEN debit_account = 'expired' AND credit_account IN ('issued_paid', 'issued_promotional')
         WHEN 'debt_raised'     THEN debit_account = 'debt' AND credit_account IN ('issued_paid', 'issued_promotional')
         WHEN 'debt_repaid'     THEN debit_account = 'available' AND credit_account = 'debt'
         WHEN 'restore'         THEN debit_account IN ('issued_paid', 'issued_promotional') AND credit_account = 'available'
@@ -94,7 +96,8 @@ def upgrade() -> None:
         CONSTRAINT transfer_notes_are_short CHECK (length(note) BETWEEN 1 AND 256)
     );
 
-    -- Credits with an origin. `remaining` is the part of it that is available, `held` the part that is reserved.
+    -- Credits with an origin. `remaining` is the part of it that is available, `held` the part that is reserved,
+    -- `reversed` the part that was taken back; `revision` counts the changes of that. `cost_minor` is what was paid.
     CREATE TABLE grants (
         id            uuid PRIMARY KEY,
         wallet_id     uuid NOT NULL REFERENCES wallets (id),
@@ -112,7 +115,7 @@ def upgrade() -> None:
         expires_at    timestamptz,
         voided_at     timestamptz,
         created_at    timestamptz NOT NULL,
-        CONSTRAINT grants_source_is_known CHECK (source IN ('top_up', 'admin', 'promotion', 'plan', 'compensation')),
+        CONSTRAINT grants_source_is_known CHECK (source IN ('top_up', 'admin', 'promotion', 'plan', 'compensation', 'adjustment')),
         CONSTRAINT grants_category_is_known CHECK (category IN ('paid', 'promotional')),
         CONSTRAINT grants_amount_is_positive CHECK (amount > 0),
         CONSTRAINT grants_remaining_is_never_negative CHECK (remaining >= 0),
@@ -123,7 +126,7 @@ def upgrade() -> None:
     );
     CREATE INDEX grants_wallet_id ON grants (wallet_id);
     -- The burn-down order: priority, soonest expiry, promotional before paid, oldest.
-    CREATE INDEX grants_burn_down ON grants (wallet_id, priority, expires_at, (category = 'paid'), id)
+    CREATE INDEX grants_burn_down ON grants (wallet_id, priority, expires_at, (category = 'paid'), created_at, id)
         WHERE remaining > 0;
 
     -- What each transfer did to each grant.
@@ -153,13 +156,13 @@ def upgrade() -> None:
     -- A balance can only be what the wallet's last transfer left behind.
     CREATE FUNCTION wallet_follows_its_chain() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF NEW.seq = 0 THEN
-            IF NEW.available = 0 AND NEW.held = 0 AND NEW.debt = 0 AND NEW.head_hash = '\\x' THEN RETURN NEW; END IF;
-        ELSIF EXISTS (
-            SELECT FROM transfers t
-            WHERE t.wallet_id = NEW.id AND t.wallet_seq = NEW.seq AND t.hash = NEW.head_hash
-              AND (t.available_after, t.held_after, t.debt_after) = (NEW.available, NEW.held, NEW.debt)
-              AND NOT EXISTS (SELECT FROM transfers n WHERE n.wallet_id = NEW.id AND n.wallet_seq = NEW.seq + 1)
+        IF NOT EXISTS (SELECT FROM transfers n WHERE n.wallet_id = NEW.id AND n.wallet_seq = NEW.seq + 1) AND (
+            (NEW.seq = 0 AND NEW.available = 0 AND NEW.held = 0 AND NEW.debt = 0 AND NEW.head_hash = '\\x')
+            OR EXISTS (
+                SELECT FROM transfers t
+                WHERE t.wallet_id = NEW.id AND t.wallet_seq = NEW.seq AND t.hash = NEW.head_hash
+                  AND (t.available_after, t.held_after, t.debt_after) = (NEW.available, NEW.held, NEW.debt)
+            )
         ) THEN RETURN NEW;
         END IF;
         RAISE EXCEPTION 'wallet %: a balance changes only with a transfer', NEW.id USING ERRCODE = 'check_violation';

@@ -75,7 +75,9 @@ def upgrade() -> None:
                NEW.livemode, NEW.request_params)
               IS DISTINCT FROM
               (OLD.user_id, OLD.wallet_id, OLD.amount_minor, OLD.currency, OLD.credits, OLD.credits_per_major,
-               OLD.livemode, OLD.request_params))
+               OLD.livemode, OLD.request_params)
+              OR OLD.payment_intent_id <> NEW.payment_intent_id
+              OR (OLD.payment_intent_id IS NOT NULL AND NEW.payment_intent_id IS NULL))
         EXECUTE FUNCTION top_up_promise_is_fixed();
     CREATE TRIGGER top_ups_are_never_deleted BEFORE DELETE ON top_ups
         FOR EACH ROW EXECUTE FUNCTION refuse_change();

@@ -9,13 +9,22 @@ WITH chained AS (
                + CASE 'held' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END AS held_now,
            lag(t.debt_after, 1, 0::bigint) OVER per_wallet
                + CASE 'debt' WHEN t.debit_account THEN t.amount WHEN t.credit_account THEN -t.amount ELSE 0 END AS debt_now,
-           row_number() OVER (PARTITION BY t.wallet_id ORDER BY t.wallet_seq DESC) AS from_last
+           lead(t.id) OVER per_wallet IS NULL AS is_last
     FROM transfers t
     WINDOW per_wallet AS (PARTITION BY t.wallet_id ORDER BY t.wallet_seq)
 ), moved AS (
     SELECT transfer_id, sum(available)::bigint AS available, sum(held)::bigint AS held FROM grant_moves GROUP BY transfer_id
 ), granted AS (
-    SELECT grant_id, sum(available)::bigint AS remaining, sum(held)::bigint AS held FROM grant_moves GROUP BY grant_id
+    SELECT m.grant_id, sum(m.available)::bigint AS remaining, sum(m.held)::bigint AS held,
+           sum(t.amount) FILTER (
+               WHERE t.kind IN ('top_up_grant', 'admin_grant', 'promotion_grant', 'adjustment') AND t.credit_account = 'available'
+           )::bigint AS amount,
+           count(*) FILTER (WHERE t.wallet_id <> g.wallet_id) AS strays
+    FROM grant_moves m JOIN transfers t ON t.id = m.transfer_id JOIN grants g ON g.id = m.grant_id
+    GROUP BY m.grant_id
+), taken_back AS (
+    SELECT reference_id, sum(CASE kind WHEN 'restore' THEN -amount ELSE amount END)::bigint AS reversed
+    FROM transfers WHERE kind IN ('reversal', 'expiry_reversed', 'debt_raised', 'restore') GROUP BY reference_id
 ), per_wallet AS (
     SELECT wallet_id, sum(remaining)::bigint AS available, sum(held)::bigint AS held FROM grants GROUP BY wallet_id
 )
@@ -33,7 +42,7 @@ SELECT 'balance after', 'transfer ' || id, 'the balances that it states do not f
     FROM chained WHERE (available_after, held_after, debt_after) IS DISTINCT FROM (available_now, held_now, debt_now)
 UNION ALL
 SELECT 'wallet', 'wallet ' || w.id, 'its balance is not what its last transfer left'
-    FROM wallets w LEFT JOIN chained c ON c.wallet_id = w.id AND c.from_last = 1
+    FROM wallets w LEFT JOIN chained c ON c.wallet_id = w.id AND c.is_last
     WHERE (w.seq, w.available, w.held, w.debt, w.head_hash) IS DISTINCT FROM
           (coalesce(c.wallet_seq, 0), coalesce(c.available_after, 0), coalesce(c.held_after, 0), coalesce(c.debt_after, 0),
            coalesce(c.hash, ''::bytea))
@@ -44,16 +53,17 @@ SELECT 'grant moves', 'transfer ' || c.id, 'its grant moves do not add up to its
         CASE 'available' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END,
         CASE 'held' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END)
 UNION ALL
-SELECT 'grant', 'grant ' || g.id, 'what remains of it is not the sum of its moves'
+SELECT 'grant', 'grant ' || g.id, 'its amount, or what remains of it, is not what its moves add up to'
     FROM grants g LEFT JOIN granted m ON m.grant_id = g.id
-    WHERE (g.remaining, g.held) IS DISTINCT FROM (coalesce(m.remaining, 0), coalesce(m.held, 0))
+    WHERE (g.amount, g.remaining, g.held) IS DISTINCT FROM (m.amount, m.remaining, m.held)
+UNION ALL
+SELECT 'stray moves', 'grant ' || grant_id, 'a transfer of another wallet moved it'
+    FROM granted WHERE strays > 0
 UNION ALL
 SELECT 'grants of wallet', 'wallet ' || w.id, 'its grants do not add up to its balance'
     FROM wallets w LEFT JOIN per_wallet p ON p.wallet_id = w.id
     WHERE (w.available, w.held) IS DISTINCT FROM (coalesce(p.available, 0), coalesce(p.held, 0))
 UNION ALL
 SELECT 'reversed', 'grant ' || g.id, 'what is reversed of it is not what its reversals and restores add up to'
-    FROM grants g
-    WHERE g.reversed <> (
-        SELECT coalesce(sum(CASE t.kind WHEN 'restore' THEN -t.amount ELSE t.amount END), 0) FROM transfers t
-        WHERE t.kind IN ('reversal', 'debt_raised', 'restore') AND t.reference_id = g.reference_id)
+    FROM grants g LEFT JOIN taken_back t ON t.reference_id = g.id::text
+    WHERE g.reversed <> coalesce(t.reversed, 0)
