@@ -140,6 +140,13 @@ class PaymentRejectedError(OutsideError):
     detail = "The payment provider refused to open this payment. Nothing was charged."
 
 
+class PaymentDeclinedError(CallerError):
+    """`category` in the extras says what the payer can do; what the bank said is for nobody else."""
+
+    code = "payment_declined"
+    detail = "The payment was declined. Please try another card."
+
+
 class DatabaseBusyError(OutsideError):
     code = "database_busy"
     detail = "The database is busy. Nothing was changed; please try again."

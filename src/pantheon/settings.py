@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pantheon.errors import SettingsError
 from pantheon.money.amounts import parse_decimal
 from pantheon.money.currencies import CURRENCIES, MAX_MINOR, Currency
+from pantheon.money.price import minor_for
 
 AppEnv = Literal["production", "staging", "local", "test"]
 
@@ -112,7 +113,9 @@ class Settings(BaseSettings):
     api_cors_allowed_origins: Names = Field(
         default_factory=list, description="Origins whose pages may call the API with a token, comma separated."
     )
-    log_format: Literal["json", "text"] = Field("json", description="Log lines for machines or for people.")
+    log_format: Literal["json", "text"] | None = Field(
+        None, description="Log lines for machines or for people. Default: json, and text when local."
+    )
 
     @field_validator("public_url")
     @classmethod
@@ -190,6 +193,10 @@ class Settings(BaseSettings):
         return self.app_env in ("local", "test")
 
     @property
+    def log_form(self) -> Literal["json", "text"]:
+        return self.log_format or ("text" if self.is_local else "json")
+
+    @property
     def livemode(self) -> bool:
         return _is_live(self.stripe_secret_key)
 
@@ -208,6 +215,10 @@ class Settings(BaseSettings):
     @cached_property
     def low_balance_nanocredits(self) -> int:
         return parse_decimal(self.low_balance_threshold, decimals=9)
+
+    def worth_of(self, nanocredits: int) -> int:
+        """Minor units that these credits cost at today's price: to be shown beside them, never to be computed with."""
+        return minor_for(nanocredits, decimals=self.money.decimals, credits_per_major=self.credits_per_usd)
 
     @property
     def secure_cookies(self) -> bool:

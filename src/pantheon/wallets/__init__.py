@@ -1,0 +1,1 @@
+"""What owners and operators do with credits that are there: look, grant, adjust."""

@@ -1,0 +1,1 @@
+"""Background jobs: the thin shell around use cases that nobody waits for."""

@@ -1,0 +1,142 @@
+"""The job behind a stored event: what it says about a payment becomes facts, and facts become credits."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import select, update
+
+from pantheon import clock
+from pantheon.db import jobs
+from pantheon.db.engine import Database, Tx
+from pantheon.db.tables import inbox_events
+from pantheon.errors import NotFoundError, PantheonError
+from pantheon.money.top_up import needs_reread
+from pantheon.payments.fulfil import fulfil
+from pantheon.payments.stripe.client import API_VERSION, Stripe
+from pantheon.payments.stripe.objects import Event, Payment
+from pantheon.payments.stripe.webhooks import parse_event
+from pantheon.payments.top_ups import get_top_up
+
+GIVE_UP_AFTER = timedelta(hours=72)
+_FIRST_WAIT = timedelta(seconds=5)
+_LONGEST_WAIT = timedelta(hours=1)
+
+_logger = structlog.get_logger(__name__)
+
+
+class _ParkedError(Exception):
+    """Nothing can be done with the event as it is; a person has to look, and repeating it would not help."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+async def handle_event(database: Database, stripe: Stripe | None, inbox_event_id: UUID) -> None:
+    """Handles the event if nobody has; safe to call at any time and any number of times.
+
+    A failure is written into the row, together with the time of the next attempt and its job.
+    """
+    try:
+        await _handle(database, stripe, inbox_event_id)
+    except _ParkedError as parked:
+        _logger.error("event_parked", inbox_event_id=str(inbox_event_id), reason=parked.reason)
+        async with database.transaction() as tx:
+            await _finish(tx, inbox_event_id, "parked", parked.reason)
+    except Exception as error:
+        _logger.warning("event_attempt_failed", inbox_event_id=str(inbox_event_id), exc_info=error)
+        async with database.transaction() as tx:
+            await _record_failure(tx, inbox_event_id, error)
+
+
+async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUID) -> None:
+    async with database.transaction() as tx:
+        event = await _unhandled(tx, inbox_event_id)
+        if event is None:
+            return
+        payment, top_up_id = _read(event)
+        stale = await _is_stale(tx, event, payment, top_up_id)
+    if stale and stripe is not None:
+        payment = await stripe.retrieve_payment(payment.id)
+    async with database.transaction() as tx:
+        # Whoever holds this row is the only one who handles the event.
+        if await _unhandled(tx, inbox_event_id, lock=True) is None:
+            return
+        _, outcome = await fulfil(
+            tx,
+            top_up_id,
+            payment,
+            account=event.account,
+            inbox_event_id=inbox_event_id,
+            failed=event.type == "payment_intent.payment_failed",
+        )
+        await _finish(tx, inbox_event_id, "done", outcome)
+
+
+async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> Event | None:
+    query = select(inbox_events.c.body).where(inbox_events.c.id == inbox_event_id, inbox_events.c.state == "received")
+    body = await tx.scalar(query.with_for_update() if lock else query)
+    return None if body is None else parse_event(bytes(body))
+
+
+def _read(event: Event) -> tuple[Payment, UUID]:
+    try:
+        payment = Payment.model_validate(event.payload)
+    except ValidationError:
+        raise _ParkedError("payment_unreadable") from None
+    try:
+        return payment, UUID(payment.metadata["top_up_id"])
+    except (KeyError, ValueError):
+        raise _ParkedError("top_up_id_unreadable") from None
+
+
+async def _is_stale(tx: Tx, event: Event, payment: Payment, top_up_id: UUID) -> bool:
+    """Whether Stripe has to be asked for the payment as it is now, because the event's copy may mislead."""
+    try:
+        top_up = await get_top_up(tx, top_up_id)
+    except NotFoundError:
+        raise _ParkedError("top_up_unknown") from None
+    if top_up.payment_intent_id not in (None, payment.id):
+        return False
+    other_version = event.api_version is not None and _release(event.api_version) != _release(API_VERSION)
+    return other_version or needs_reread(top_up.state, payment.status)
+
+
+def _release(version: str) -> str:
+    """`endive` of `2026-10-28.endive`: within one release Stripe changes nothing that breaks a reader."""
+    return version.rpartition(".")[2]
+
+
+async def _finish(tx: Tx, inbox_event_id: UUID, state: str, outcome: str) -> None:
+    await tx.execute(
+        update(inbox_events)
+        .where(inbox_events.c.id == inbox_event_id, inbox_events.c.state == "received")
+        .values(state=state, outcome=outcome, handled_at=clock.now(), attempts=inbox_events.c.attempts + 1)
+    )
+
+
+async def _record_failure(tx: Tx, inbox_event_id: UUID, error: Exception) -> None:
+    row = (
+        await tx.execute(
+            select(inbox_events.c.attempts, inbox_events.c.received_at)
+            .where(inbox_events.c.id == inbox_event_id, inbox_events.c.state == "received")
+            .with_for_update()
+        )
+    ).one_or_none()
+    if row is None:
+        return
+    now = clock.now()
+    reason = error.code if isinstance(error, PantheonError) else type(error).__name__
+    if row.received_at < now - GIVE_UP_AFTER:
+        _logger.error("event_dead", inbox_event_id=str(inbox_event_id), reason=reason)
+        await _finish(tx, inbox_event_id, "dead", reason)
+        return
+    wait = min(_FIRST_WAIT * 2 ** min(row.attempts, 20), _LONGEST_WAIT)
+    await tx.execute(
+        update(inbox_events)
+        .where(inbox_events.c.id == inbox_event_id)
+        .values(attempts=row.attempts + 1, last_error=reason, next_attempt_at=now + wait)
+    )
+    await jobs.defer_inbox_event(tx, inbox_event_id, at=now + wait)

@@ -1,0 +1,156 @@
+"""Takes in one delivery of Stripe: verify, store the raw event once, wake a worker in the same transaction."""
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from pantheon import clock
+from pantheon.db import jobs
+from pantheon.db.engine import Database, Tx
+from pantheon.db.tables import inbox_events, installation
+from pantheon.errors import InvalidSignatureError, PaymentsNotConfiguredError
+from pantheon.ids import uuid7
+from pantheon.payments.stripe.objects import Event
+from pantheon.payments.stripe.webhooks import parse_event, verify
+from pantheon.settings import Settings
+
+USED_TYPES = frozenset(
+    {
+        "payment_intent.succeeded",
+        "payment_intent.processing",
+        "payment_intent.payment_failed",
+        "payment_intent.requires_action",
+        "payment_intent.canceled",
+    }
+)
+
+_logger = structlog.get_logger(__name__)
+
+
+class Received(StrEnum):
+    STORED = "ok"
+    SEEN_BEFORE = "already_processed"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    event: Event
+    body: bytes
+    secret_index: int | None
+    """Which of the configured secrets signed it; None for the local shortcut."""
+
+
+async def receive_event(
+    database: Database, settings: Settings, *, body: bytes, signature: str | None, peer: str | None
+) -> Received:
+    """Stored and durable once this returns. `peer` is the address of the socket, whatever any header says.
+
+    Raises InvalidSignatureError, MalformedWebhookError and PaymentsNotConfiguredError.
+    """
+    if settings.stripe_webhook_secret:
+        index = verify(body, signature, settings.stripe_webhook_secret, now=int(clock.now().timestamp()))
+        delivery = _Delivery(parse_event(body), body, index)
+    elif settings.is_local:
+        delivery = _Delivery(_unsigned(body, peer), body, None)
+    else:
+        raise PaymentsNotConfiguredError
+    async with database.transaction() as tx:
+        return await _store(tx, settings, delivery)
+
+
+def _unsigned(body: bytes, peer: str | None) -> Event:
+    """The shortcut for trying things out: no secret, but only from this machine and only with test data."""
+    if peer is None or not _is_loopback(peer):
+        raise InvalidSignatureError
+    event = parse_event(body)
+    if event.livemode:
+        raise InvalidSignatureError
+    _logger.warning("unsigned_event_accepted", event_id=event.id)
+    return event
+
+
+def _is_loopback(peer: str) -> bool:
+    address = ipaddress.ip_address(peer)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+async def _store(tx: Tx, settings: Settings, delivery: _Delivery) -> Received:
+    event, digest, now = delivery.event, hashlib.sha256(delivery.body).digest(), clock.now()
+    ignored = _why_ignored(settings, event, await tx.scalar(select(installation.c.id)))
+    statement = insert(inbox_events).values(
+        id=uuid7(),
+        event_id=event.id,
+        type=event.type,
+        livemode=event.livemode,
+        account=event.account,
+        api_version=event.api_version,
+        body=delivery.body,
+        body_hash=digest,
+        verified=delivery.secret_index is not None,
+        secret_index=delivery.secret_index,
+        state="ignored" if ignored else "received",
+        outcome=ignored,
+        received_at=now,
+        next_attempt_at=now,
+        handled_at=now if ignored else None,
+    )
+    row = (
+        await tx.execute(
+            statement.on_conflict_do_update(
+                constraint="inbox_events_event_is_stored_once",
+                set_={"received_count": inbox_events.c.received_count + 1},
+            ).returning(
+                inbox_events.c.id, inbox_events.c.state, inbox_events.c.body_hash, inbox_events.c.received_count
+            )
+        )
+    ).one()
+    if row.received_count > 1:
+        if bytes(row.body_hash) != digest:
+            _logger.error("event_came_again_with_another_body", event_id=event.id)
+        await _wake_if_given_up(tx, row.id, row.state)
+        return Received.SEEN_BEFORE
+    if ignored:
+        _logger.info("event_ignored", event_id=event.id, type=event.type, reason=ignored)
+        return Received.IGNORED
+    await jobs.defer_inbox_event(tx, row.id)
+    return Received.STORED
+
+
+def _why_ignored(settings: Settings, event: Event, installation_id: UUID | None) -> str | None:
+    """Why an event is none of our business, as a code. Refusing it would make Stripe send it again for days."""
+    if event.type not in USED_TYPES:
+        return "type_not_used"
+    if event.livemode != settings.livemode:
+        return "livemode_differs"
+    if event.account is not None and event.account != settings.stripe_account_id:
+        return "account_differs"
+    if _environment(event.payload) != str(installation_id):
+        return "payment_not_ours"
+    return None
+
+
+def _environment(payload: Any) -> Any:
+    metadata = payload.get("metadata") if isinstance(payload, dict) else None
+    return metadata.get("environment_id") if isinstance(metadata, dict) and "top_up_id" in metadata else None
+
+
+async def _wake_if_given_up(tx: Tx, inbox_event_id: UUID, state: str) -> None:
+    """A delivery of something that we had given up on is a reason to try once more."""
+    if state in ("parked", "dead"):
+        await tx.execute(
+            text(
+                "UPDATE inbox_events SET state = 'received', outcome = NULL, handled_at = NULL, next_attempt_at = :now"
+                " WHERE id = :id"
+            ),
+            {"now": clock.now(), "id": inbox_event_id},
+        )
+        await jobs.defer_inbox_event(tx, inbox_event_id)

@@ -1,0 +1,91 @@
+"""Finds what was left unfinished, by whatever died or could not be reached, and goes on with it. Runs every minute."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+
+from pantheon import clock
+from pantheon.db import jobs
+from pantheon.db.engine import Database
+from pantheon.db.tables import inbox_events, top_ups
+from pantheon.errors import PantheonError
+from pantheon.money.top_up import State
+from pantheon.payments.cancel_top_up import finish_cancellation, request_cancellation
+from pantheon.payments.create_top_up import KEY_LIFE, adopt_payment, give_up_creating, open_payment
+from pantheon.payments.stripe.client import Stripe
+from pantheon.payments.top_ups import TopUp, find_top_ups, get_top_up
+
+_BATCH = 200
+
+_logger = structlog.get_logger(__name__)
+
+
+async def wake_unhandled_events(database: Database) -> int:
+    """Defers a job for each stored event that is due. Answers how many there are; the row is the truth, not the job."""
+    async with database.transaction() as tx:
+        due = await tx.scalars(
+            select(inbox_events.c.id)
+            .where(inbox_events.c.state == "received", inbox_events.c.next_attempt_at <= clock.now())
+            .order_by(inbox_events.c.next_attempt_at)
+            .limit(_BATCH)
+        )
+        ids = list(due)
+        for inbox_event_id in ids:
+            await jobs.defer_inbox_event(tx, inbox_event_id)
+        return len(ids)
+
+
+async def sweep_top_ups(database: Database, stripe: Stripe) -> None:
+    now = clock.now()
+    unfinished = await _find(database, top_ups.c.state == State.CREATING, top_ups.c.leased_until < now)
+    await _for_each(unfinished, lambda top_up: _finish_creating(database, stripe, top_up))
+    expired = await _find(database, top_ups.c.state == State.AWAITING_PAYMENT, top_ups.c.expires_at < now)
+    await _for_each(expired, lambda top_up: request_cancellation(database, top_up.id, reason="expiry"))
+    unwanted = await _find(database, top_ups.c.state == State.CANCEL_REQUESTED, top_ups.c.leased_until < now)
+    await _for_each(unwanted, lambda top_up: _finish_cancelling(database, stripe, top_up))
+
+
+async def _find(database: Database, *conditions: Any) -> list[TopUp]:
+    async with database.transaction() as tx:
+        return await find_top_ups(tx, *conditions, limit=_BATCH)
+
+
+async def _for_each(found: list[TopUp], work: Callable[[TopUp], Awaitable[object]]) -> None:
+    """One top-up's trouble must not keep the others waiting."""
+    results = await asyncio.gather(*(_attempt(top_up.id, work(top_up)) for top_up in found))
+    if found:
+        _logger.info("top_ups_swept", found=len(found), failed=results.count(False))
+
+
+async def _attempt(top_up_id: UUID, work: Awaitable[object]) -> bool:
+    try:
+        await work
+    except PantheonError as error:
+        _logger.warning("sweep_failed", top_up_id=str(top_up_id), code=error.code)
+        return False
+    return True
+
+
+async def _finish_creating(database: Database, stripe: Stripe, top_up: TopUp) -> None:
+    if top_up.created_at > clock.now() - KEY_LIFE:
+        await open_payment(database, stripe, top_up, mine=False)
+        return
+    # The idempotency key is forgotten, so creating could pay twice: look for the payment instead.
+    payment = await stripe.find_payment(str(top_up.id), created_from=top_up.created_at)
+    async with database.transaction() as tx:
+        if payment is None:
+            await give_up_creating(tx, top_up.id, reason="never_reached_stripe")
+        else:
+            await adopt_payment(tx, top_up.id, payment.id)
+
+
+async def _finish_cancelling(database: Database, stripe: Stripe, top_up: TopUp) -> None:
+    if top_up.payment_intent_id is None:
+        await _finish_creating(database, stripe, top_up)
+        async with database.transaction() as tx:
+            top_up = await get_top_up(tx, top_up.id)
+    await finish_cancellation(database, stripe, top_up)

@@ -1,0 +1,116 @@
+"""The row of a top-up, and the one way in which its state changes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from pantheon import clock
+from pantheon.db.engine import Tx
+from pantheon.db.tables import top_up_history, top_ups
+from pantheon.errors import NotFoundError
+from pantheon.ids import uuid7
+from pantheon.money.top_up import Promise, State
+
+
+@dataclass(frozen=True)
+class TopUp:
+    id: UUID
+    user_id: UUID
+    wallet_id: UUID
+    state: State
+    reason: str | None
+    amount_minor: int
+    currency: str
+    credits: int
+    """Nanocredits that a payment of exactly `amount_minor` buys, fixed when the top-up was created."""
+    livemode: bool
+    stripe_account: str | None
+    payment_intent_id: str | None
+    request_params: dict[str, Any]
+    leased_until: datetime
+    cancel_reason: str | None
+    grant_id: UUID | None
+    created_at: datetime
+    expires_at: datetime
+    credited_at: datetime | None
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(
+            payment_id=self.payment_intent_id,
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            livemode=self.livemode,
+            account=self.stripe_account,
+            cancel_reason=self.cancel_reason,
+        )
+
+
+_COLUMNS = [column for column in top_ups.c if column.name != "credits_per_major"]
+
+
+def _top_up(row: RowMapping) -> TopUp:
+    return TopUp(**{**row, "state": State(row["state"])})
+
+
+async def get_top_up(tx: Tx, top_up_id: UUID, *, user_id: UUID | None = None) -> TopUp:
+    """Raises NotFoundError, also for another user's top-up when `user_id` is given."""
+    query = select(*_COLUMNS).where(top_ups.c.id == top_up_id)
+    if user_id is not None:
+        query = query.where(top_ups.c.user_id == user_id)
+    row = (await tx.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("Top-up not found.")
+    return _top_up(row)
+
+
+async def lock_top_up(tx: Tx, top_up_id: UUID) -> TopUp:
+    """The row, locked until `tx` ends. The wallet is locked after it, never before."""
+    query = select(*_COLUMNS).where(top_ups.c.id == top_up_id).with_for_update()
+    row = (await tx.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("Top-up not found.")
+    return _top_up(row)
+
+
+async def find_top_ups(tx: Tx, *conditions: Any, limit: int, offset: int = 0) -> list[TopUp]:
+    """Newest first."""
+    query = select(*_COLUMNS).where(*conditions).order_by(top_ups.c.created_at.desc(), top_ups.c.id.desc())
+    rows = await tx.execute(query.limit(limit).offset(offset))
+    return [_top_up(row) for row in rows.mappings()]
+
+
+async def move_top_up(
+    tx: Tx, top_up: TopUp, state: State, *, reason: str | None, inbox_event_id: UUID | None = None, **changes: Any
+) -> TopUp:
+    """Changes the locked row and, where its state changes, writes down why."""
+    row = (
+        await tx.execute(
+            update(top_ups)
+            .where(top_ups.c.id == top_up.id)
+            .values(state=state, reason=reason, **changes)
+            .returning(*_COLUMNS)
+        )
+    ).mappings()
+    if state is not top_up.state:
+        await record_history(tx, top_up.id, top_up.state, state, reason=reason, inbox_event_id=inbox_event_id)
+    return _top_up(row.one())
+
+
+async def record_history(
+    tx: Tx, top_up_id: UUID, start: State | None, end: State, *, reason: str | None, inbox_event_id: UUID | None = None
+) -> None:
+    await tx.execute(
+        insert(top_up_history).values(
+            id=uuid7(),
+            top_up_id=top_up_id,
+            from_state=start,
+            to_state=end,
+            reason=reason,
+            inbox_event_id=inbox_event_id,
+            at=clock.now(),
+        )
+    )

@@ -1,0 +1,37 @@
+"""What a process needs to do its work, put together once from the settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pantheon.db.engine import Database
+from pantheon.payments.stripe.client import Stripe
+from pantheon.settings import Settings
+from pantheon.users.tokens import TokenVerifier
+
+
+@dataclass(frozen=True)
+class Runtime:
+    settings: Settings
+    database: Database
+    stripe: Stripe | None
+    """None where payments are not configured."""
+    tokens: TokenVerifier | None
+    """None where no outside issuer of tokens is configured."""
+    sandbox: bool
+    """Whether `stripe` is the built-in stand-in, where pages offer test cards and no real money moves."""
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Runtime]:
+    assert settings.database_url is not None
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        stack.push_async_callback(database.close)
+        stripe = Stripe.of(settings)
+        if stripe is not None:
+            stack.push_async_callback(stripe.close)
+        tokens = TokenVerifier.of(settings)
+        if tokens is not None:
+            stack.push_async_callback(tokens.close)
+        yield Runtime(settings, database, stripe, tokens, sandbox)

@@ -1,0 +1,28 @@
+"""Books what ran out and drops what nobody needs any more."""
+
+from datetime import timedelta
+
+from sqlalchemy import Table, delete
+from sqlalchemy.sql import ColumnElement
+
+from pantheon import clock
+from pantheon.db.engine import Database
+from pantheon.db.tables import idempotency_keys, one_time_links, rate_limits, sessions
+from pantheon.wallets.expire_grants import expire_grants
+
+IDEMPOTENCY_KEYS_KEPT = timedelta(days=30)
+_RATE_LIMITS_KEPT = timedelta(days=2)
+
+
+async def clean_up(database: Database) -> None:
+    await expire_grants(database)
+    now = clock.now()
+    outdated: list[tuple[Table, ColumnElement[bool]]] = [
+        (sessions, sessions.c.expires_at < now),
+        (one_time_links, one_time_links.c.expires_at < now),
+        (rate_limits, rate_limits.c.window_started_at < now - _RATE_LIMITS_KEPT),
+        (idempotency_keys, idempotency_keys.c.created_at < now - IDEMPOTENCY_KEYS_KEPT),
+    ]
+    async with database.transaction() as tx:
+        for table, condition in outdated:
+            await tx.execute(delete(table).where(condition))

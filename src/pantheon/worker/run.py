@@ -1,0 +1,85 @@
+"""Runs the jobs of the queue, and each minute the sweep that finds what fell through."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+import procrastinate
+import structlog
+from procrastinate.worker import Worker
+
+from pantheon.db import jobs
+from pantheon.payments.handle_event import handle_event
+from pantheon.payments.sweep import sweep_top_ups, wake_unhandled_events
+from pantheon.runtime import Runtime
+from pantheon.worker.clean_up import clean_up
+
+_CONCURRENCY = 8
+_RESTART_SECONDS = 2
+
+_logger = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def working(runtime: Runtime) -> AsyncIterator[None]:
+    """Handles jobs until the block ends, then lets the running ones finish. A lost database is waited for."""
+    # An event and not a cancellation: the libraries below may swallow one, or abort a job that is nearly done.
+    stop = asyncio.Event()
+    task = asyncio.create_task(_run(runtime, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def _run(runtime: Runtime, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            async with _app(runtime).open_async() as app:
+                await sweep(runtime, app)
+                if not stop.is_set():
+                    await _work(app, stop)
+        except Exception as error:
+            _logger.warning("worker_restarts", exc_info=error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
+
+
+async def _work(app: procrastinate.App, stop: asyncio.Event) -> None:
+    worker = Worker(app, concurrency=_CONCURRENCY, install_signal_handlers=False, delete_jobs="successful")
+    work, stopped = asyncio.create_task(worker.run()), asyncio.create_task(stop.wait())  # type: ignore[no-untyped-call]
+    try:
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        worker.stop()  # type: ignore[no-untyped-call]
+        await work
+    finally:
+        stopped.cancel()
+
+
+def _app(runtime: Runtime) -> procrastinate.App:
+    connector = procrastinate.PsycopgConnector(conninfo=runtime.database.url, min_size=1, max_size=4)
+    app = procrastinate.App(connector=connector)
+
+    @app.task(name=jobs.HANDLE_INBOX_EVENT)
+    async def handle_inbox_event(inbox_event_id: str) -> None:
+        await handle_event(runtime.database, runtime.stripe, UUID(inbox_event_id))
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="sweep", queueing_lock="sweep")
+    async def sweep_each_minute(timestamp: int) -> None:
+        await sweep(runtime, app)
+
+    return app
+
+
+async def sweep(runtime: Runtime, app: procrastinate.App) -> None:
+    for job in await app.job_manager.get_stalled_jobs():
+        # A worker died with it. The queue lists such jobs, but does not give them to anybody else.
+        _logger.warning("stalled_job_retried", job_id=job.id, task=job.task_name)
+        await app.job_manager.retry_job(job)
+    await wake_unhandled_events(runtime.database)
+    if runtime.stripe is not None:
+        await sweep_top_ups(runtime.database, runtime.stripe)
+    await clean_up(runtime.database)
