@@ -8,7 +8,9 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pantheon import clock
+from pantheon.db import locks
 from pantheon.db.engine import Tx
+from pantheon.db.locks import Lock
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ async def record(tx: Tx, actor: Actor, action: str, *, subject: str, **details: 
     `action` is a noun and what happened to it, as in `grant.posted`; `subject` the kind and id of what it happened to.
     """
     # One chain for the installation: admin acts are rare enough to take turns.
-    await tx.execute(text("SELECT pg_advisory_xact_lock(5064361001)"))
+    await locks.take(tx, Lock.AUDIT_LOG)
     await tx.execute(
         _INSERT,
         {

@@ -1,6 +1,6 @@
 """Settings come from the environment or `.env`, are typed, and are checked before anything starts.
 
-`docs/env_contract.md` and `.env.example` are generated from this file (`pantheon settings docs`).
+`docs/env_contract.md` and `.env.example` are generated from this file (`pantheon docs write`).
 """
 
 import re
@@ -183,6 +183,11 @@ class Settings(BaseSettings):
             _stripe_problem(self)
             or (not self.is_local and self.database_url is None and "DATABASE_URL is required outside of local")
             or (not self.is_local and not self.secret_keys and "SECRET_KEYS is required outside of local and test")
+            or (
+                not self.is_local
+                and not self.reads_keys_safely
+                and "OIDC_JWKS_URL, or OIDC_ISSUER, must begin with https"
+            )
         )
         if problem:
             raise ValueError(problem)
@@ -191,6 +196,12 @@ class Settings(BaseSettings):
     @property
     def is_local(self) -> bool:
         return self.app_env in ("local", "test")
+
+    @property
+    def reads_keys_safely(self) -> bool:
+        """Whether the keys that bearer tokens are checked with come over a connection that nobody can alter."""
+        keys_url = self.oidc_jwks_url or self.oidc_issuer
+        return keys_url is None or keys_url.startswith("https://")
 
     @property
     def log_form(self) -> Literal["json", "text"]:

@@ -37,6 +37,15 @@ async def test_only_owners_grant(installation: Installation, role: Role | None, 
     assert await installation.balance(ada) == "0"
 
 
+@pytest.mark.parametrize("path", ["%00", "%ff", "%0a", "x" * 300])
+async def test_refusing_survives_any_path(installation: Installation, path: str) -> None:
+    ada = await installation.person()
+
+    answer = await installation.client.get(f"/api/v1/admin/wallets/{path}", headers=ada.headers)
+
+    assert answer.status_code == 403
+
+
 async def test_an_expired_session_grants_nothing(installation: Installation) -> None:
     """T-151."""
     owner, ada = await people(installation)

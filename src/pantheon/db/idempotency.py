@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, update
 
 from pantheon import clock
+from pantheon.db import locks
 from pantheon.db.engine import Tx
+from pantheon.db.locks import Lock
 from pantheon.db.tables import idempotency_keys as keys
 from pantheon.errors import IdempotencyInProgressError, IdempotencyKeyReusedError
 
@@ -49,10 +51,7 @@ async def claim(tx: Tx, request: Request | None, *, resource_id: UUID | None = N
     """
     if request is None:
         return None
-    free = await tx.scalar(
-        text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 5064361002))"),
-        {"name": f"{request.user_id}:{request.key}"},
-    )
+    free = await locks.try_take(tx, Lock.IDEMPOTENCY_KEY, f"{request.user_id}:{request.key}")
     if not free:
         raise IdempotencyInProgressError(retry_after=1)
     mine = (keys.c.user_id == request.user_id, keys.c.key == request.key)

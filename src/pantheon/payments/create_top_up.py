@@ -9,11 +9,12 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select
 
 from pantheon import clock
-from pantheon.db import idempotency, rate_limit
+from pantheon.db import idempotency, locks, rate_limit
 from pantheon.db.engine import Database, Tx
+from pantheon.db.locks import Lock
 from pantheon.db.tables import installation, top_ups, wallets
 from pantheon.errors import (
     AmountOutOfRangeError,
@@ -97,7 +98,7 @@ async def _reserve(
 ) -> tuple[TopUp, bool]:
     """The row for this request, and whether it is new."""
     # One at a time for each user, so that parallel requests cannot pass the same limit together.
-    await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 5064361003))"), {"name": str(user_id)})
+    await locks.take(tx, Lock.TOP_UPS_OF_USER, str(user_id))
     top_up_id = uuid7()
     if request is not None:
         replay = await idempotency.claim(tx, request, resource_id=top_up_id)

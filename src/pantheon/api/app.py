@@ -1,0 +1,56 @@
+"""The API: JSON under /api/v1 and Stripe's webhook. The pages are added by `web/`."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from pantheon import VERSION
+from pantheon.api import problems
+from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware
+from pantheon.api.routes import admin_wallets, api_keys, auth, health, top_ups, wallet, webhooks
+from pantheon.runtime import Runtime
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_api(runtime: Runtime) -> FastAPI:
+    app = _routes()
+    app.state.runtime = runtime
+    problems.install(app)
+    if runtime.settings.api_cors_allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=runtime.settings.api_cors_allowed_origins,
+            # Pages of other sites call with a token. Cookies are for our own.
+            allow_credentials=False,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-Id"],
+        )
+    limits = {webhooks.PATH: webhooks.MAX_BODY_BYTES}
+    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=limits)
+    app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
+    return app
+
+
+def create_openapi() -> dict[str, Any]:
+    """The description of the API, without a running installation."""
+    return _routes().openapi()
+
+
+def _routes() -> FastAPI:
+    app = FastAPI(
+        title="Pantheon",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
+    )
+    api = APIRouter(prefix="/api/v1")
+    for module in (health, auth, api_keys, wallet, top_ups, admin_wallets):
+        api.include_router(module.router)
+    app.include_router(api)
+    app.include_router(webhooks.router)
+    return app

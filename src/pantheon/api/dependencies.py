@@ -1,0 +1,50 @@
+"""What routes are handed: the runtime, the caller's address, paging, the idempotency key."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+
+from pantheon.errors import InvalidInputError
+from pantheon.runtime import Runtime
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+WithRuntime = Annotated[Runtime, Depends(_runtime)]
+
+
+def client_ip(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+@dataclass(frozen=True)
+class Page:
+    limit: int
+    offset: int
+
+
+def _page(
+    limit: Annotated[int, Query(ge=1, le=200)] = 50, offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0
+) -> Page:
+    return Page(limit, offset)
+
+
+WithPage = Annotated[Page, Depends(_page)]
+
+
+def _idempotency_key(
+    key: Annotated[
+        str | None, Header(alias="Idempotency-Key", description="1 to 255 visible ASCII characters.")
+    ] = None,
+) -> str | None:
+    if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise InvalidInputError("Idempotency-Key must be 1 to 255 visible ASCII characters")
+    return key
+
+
+WithIdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]

@@ -1,0 +1,115 @@
+"""What happens to every request, as bare ASGI: it gets an id, safe headers, and one line in the log."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pantheon.api.problems import problem
+from pantheon.ids import uuid7
+
+_logger = structlog.get_logger(__name__)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+_HEADERS: list[tuple[bytes, bytes]] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+_DEFAULT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_TOO_LARGE = HTTPStatus(413).name.lower()
+_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+
+class RequestMiddleware:
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self._app = app
+        self._headers = [*_HEADERS, _STRICT_TRANSPORT] if https else _HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope["headers"])
+        started = time.perf_counter_ns()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"] = [*message.get("headers", []), *self._headers]
+                headers.append((b"x-request-id", request_id))
+                if not any(name.lower() == b"content-security-policy" for name, _ in headers):
+                    headers.append(_DEFAULT_POLICY)
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            _logger.info(
+                "request",
+                method=scope["method"],
+                route=route_of(scope),
+                status=status,
+                milliseconds=(time.perf_counter_ns() - started) // 1_000_000,
+            )
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over the limit, by what they say of their length and by what really comes.
+
+    FastAPI has a limit of its own, which answers in plain text where our callers are promised problem details.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, limits: Mapping[str, int]) -> None:
+        self._app = app
+        self._limit = limit
+        self._limits = limits
+        """Paths with another limit."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        left = self._limits.get(scope["path"], self._limit)
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > left:
+            response = problem(413, code=_TOO_LARGE, detail=HTTPStatus(413).phrase)
+            await response(scope, receive, send)
+            return
+
+        async def receive_within_limit() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, receive_within_limit, send)
+
+
+def route_of(scope: Scope) -> str | None:
+    """The path without what varies in it, which may be the secret of a one-time link; None where no route fits."""
+    if "route" not in scope:
+        return None
+    path: str = scope["path"]
+    for name, value in scope["path_params"].items():
+        path = path.replace(str(value), f"{{{name}}}")
+    return path
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid7().hex.encode()

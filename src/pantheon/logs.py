@@ -1,0 +1,61 @@
+"""One line for each thing that happened, to stderr; secrets are struck out whatever they are called."""
+
+import logging
+import re
+import sys
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+_SECRETS = re.compile(
+    r"(?:[srp]k_(?:test|live)_|whsec_|pk_|ps_)[A-Za-z0-9_-]{6,}"
+    r"|pi_[A-Za-z0-9]+_secret_[A-Za-z0-9]+"
+    r"|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+STRUCK_OUT = "[struck out]"
+
+
+def redact(_: Any, __: str, event: EventDict) -> EventDict:
+    return {key: _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SECRETS.sub(STRUCK_OUT, value)
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
+
+
+def configure(form: Literal["json", "text"], *, level: int = logging.INFO) -> None:
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # They tell of each request and each job; we log those ourselves.
+    for noisy in ("uvicorn", "httpx", "httpx2", "procrastinate", "alembic", "stripe"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
