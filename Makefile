@@ -1,0 +1,69 @@
+# `make help` lists the targets. Everything is installed into .venv from files with hashes; nothing else is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+TIME ?= 10m
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check prove lint types imports docs docs-check format lock clean browser
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: .venv/run ## Start everything on http://127.0.0.1:8000, with a private PostgreSQL and sandbox payments
+	@APP_ENV=$${APP_ENV:-local} exec $(BIN)/pantheon serve
+
+test: .venv/dev ## Run the tests (browser tests need Debian's chromium)
+	$(BIN)/pytest -n $(WORKERS) -m "not prove"
+
+prove: .venv/dev ## Run the long proofs too
+	$(BIN)/pytest -n $(WORKERS)
+
+check: lint types imports docs-check test ## Everything that must hold before a commit
+
+lint: .venv/dev
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+
+types: .venv/dev
+	$(BIN)/mypy
+
+imports: .venv/dev
+	$(BIN)/lint-imports
+
+docs: .venv/dev ## Write the generated documents
+	$(BIN)/pantheon docs write
+
+docs-check: .venv/dev
+	$(BIN)/pantheon docs check
+
+format: .venv/dev ## Format the code
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+lock: ## Resolve the dependencies anew (needs uv on the PATH)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--extra build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove the environment; the data of `make run` stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# pip compiles nothing: modules are compiled when they are first used, and most never are.
+define install
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(1)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	touch $@
+endef
+
+.venv/run: requirements.lock pyproject.toml
+	@echo "Installing into .venv …"
+	@$(call install,requirements.lock)
+
+.venv/dev: requirements-dev.lock pyproject.toml
+	@echo "Installing into .venv with the tools for development …"
+	@$(call install,requirements-dev.lock)
+	@touch .venv/run

@@ -1,0 +1,58 @@
+"""How a command gets at the database, and how its errors end."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from pantheon.db.engine import Database
+    from pantheon.settings import Settings
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """An error that we know ends the command with its message and status 1, without a traceback."""
+    from pantheon.db.embedded import EmbeddedServerError
+    from pantheon.errors import PantheonError
+
+    try:
+        yield
+    except (PantheonError, EmbeddedServerError) as error:
+        typer.secho(f"pantheon: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+
+
+def home_of(settings: "Settings") -> Path:
+    """The folder of a local installation: its embedded database and its sandbox."""
+    from pantheon.db import embedded
+
+    return settings.data_dir or embedded.default_home(Path.cwd())
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[tuple["Settings", "Database"]]:
+    """The settings and the migrated database. A local installation's own server is started if it does not run."""
+    from pantheon import settings as all_settings
+    from pantheon.db import embedded
+    from pantheon.db.engine import Database
+    from pantheon.db.migrate import migrate
+
+    with errors_shown():
+        settings = all_settings.load()
+        server = None
+        if settings.database_url is None:
+            server = embedded.start(home_of(settings))
+            url = server.app_url
+            migrate(server.owner_url, app_url=url)
+        else:
+            url = settings.database_url.get_secret_value()
+        database = Database(url, pool_size=2)
+        try:
+            yield settings, database
+        finally:
+            await database.close()
+            if server is not None and not server.attached:
+                server.stop()

@@ -1,0 +1,20 @@
+"""`pantheon`: the operators' tool. Modules with heavy imports are loaded by the command that needs them."""
+
+import typer
+
+from pantheon.cli import db, docs, keys, ledger, sandbox, serve, users
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run and look after a Pantheon installation.\n\nSettings come from the environment or .env: "
+    "see docs/env_contract.md.",
+)
+
+app.command("serve")(serve.serve)
+app.add_typer(db.app, name="db", help="The database's schema.")
+app.add_typer(users.app, name="users", help="People and their roles.")
+app.add_typer(keys.app, name="keys", help="API keys.")
+app.add_typer(ledger.app, name="ledger", help="Proof that the books are right.")
+app.add_typer(sandbox.app, name="sandbox", help="Play the payer's and Stripe's part in a local installation.")
+app.add_typer(docs.app, name="docs", help="The generated documents of this repository.")
