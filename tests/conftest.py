@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[OWNER_URL] = url
         os.environ[APP_URL] = _make_app_role(url)
     else:
-        server = embedded.start(_new_home())
+        server = embedded.start(new_home())
         config.stash[_server] = server
         os.environ[OWNER_URL] = server.owner_url
         os.environ[APP_URL] = server.app_url
@@ -58,7 +58,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(server.data_dir.parent)
 
 
-def _new_home() -> Path:
+def new_home() -> Path:
     """A home of this run's own, so that two runs at once do not stop each other's server.
 
     In memory where there is room: hundreds of databases are made and dropped, and none has to survive the machine.

@@ -168,6 +168,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_a_sane_range(self) -> "Settings":
+        for name in ("top_up_min_usd", "top_up_max_usd"):
+            try:
+                parse_decimal(getattr(self, name), decimals=self.money.decimals)
+            except ValueError as error:
+                raise ValueError(f"{name.upper()} {error}") from None
         if not self.money.min_minor <= self.top_up_min_minor <= self.top_up_max_minor <= MAX_MINOR:
             raise ValueError(
                 "TOP_UP_MIN_USD and TOP_UP_MAX_USD must be in order and within what Stripe takes for the currency"
