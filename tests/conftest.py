@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,12 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from pantheon.api.server import bind, serving
 from pantheon.db import embedded
 from pantheon.db.engine import Database
 from pantheon.db.migrate import migrate
 from pantheon.ledger.verify import verify
+from pantheon.web.app import create_app
 from tests.installation import Installation, installed
 
 OWNER_URL = "PANTHEON_TEST_OWNER_URL"
@@ -141,3 +144,11 @@ def install(
 ) -> Callable[..., AbstractAsyncContextManager[Installation]]:
     """The same with other settings: `async with install(payments=False) as installation`."""
     return partial(installed, app_url=app_url, owner_url=owner_url)
+
+
+@pytest.fixture
+async def with_keys(installation: Installation) -> AsyncIterator[str]:
+    """Where the same installation is served as with Stripe's own keys: with the Payment Element."""
+    listener = bind("127.0.0.1", 0)
+    async with serving(create_app(replace(installation.runtime, sandbox=False)), listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -63,7 +63,7 @@ async def test_any_of_several_signatures_may_be_the_right_one(installation: Inst
 async def test_what_is_not_signed_now_by_stripe_is_refused(installation: Installation, change: str) -> None:
     """T-033, T-034."""
     body = event_for(succeeded(await a_payment(installation)))
-    signature = signed(body, age={"too old": 301, "from the future": -301}.get(change, 0))
+    signature = signed(body, age={"too old": 310, "from the future": -310}.get(change, 0))
     if change == "scheme v0 only":
         signature = signature.replace("v1=", "v0=")
     if change == "a byte flipped":
@@ -77,17 +77,30 @@ async def test_what_is_not_signed_now_by_stripe_is_refused(installation: Install
     assert stored(installation) == []
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"[1]", b"null", b'"x"', b"{}", b'{"object": "event"}', b"", b"{", b'{"a": NaN}', b"[" * 200_000]
-    + [event_for({}, id=id).replace(b'"evt_1"', b'"evt_1", "id": "evt_2"') for id in ["evt_1"]]
-    + [event_for({}, object="v2.core.event"), event_for({}, id="evt\x00"), event_for({}, account="a\x00")],
-    ids=lambda body: str(body[:30]),
-)
-async def test_a_signed_body_that_is_no_event_is_refused(installation: Installation, body: bytes) -> None:
-    answer = await installation.post_event(body, signed(body))
+NO_EVENTS = [
+    b"[1]",
+    b"null",
+    b'"x"',
+    b"{}",
+    b'{"object": "event"}',
+    b"",
+    b"{",
+    b'{"a": NaN}',
+    b"[" * 200_000,
+    event_for({}).replace(b'"id"', b'"id": "evt_1", "id"'),
+    event_for({}, object="v2.core.event"),
+    event_for({}, id="evt\x00"),
+    event_for({}, account="a\x00"),
+    event_for({"deep": json.loads("[" * 40 + "]" * 40)}),
+]
 
-    assert (answer.status_code, answer.json()["detail"]) == (400, "malformed webhook payload")
+
+async def test_a_signed_body_that_is_no_event_is_refused(installation: Installation, subtests: pytest.Subtests) -> None:
+    for body in NO_EVENTS:
+        with subtests.test(body=body[:40]):
+            answer = await installation.post_event(body, signed(body))
+
+            assert (answer.status_code, answer.json()["detail"]) == (400, "malformed webhook payload")
     assert stored(installation) == []
 
 
@@ -97,14 +110,14 @@ async def test_a_body_that_is_not_utf_8_is_refused(installation: Installation) -
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/webhooks/stripe/", "/webhooks/stripe"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "POST"])
-async def test_only_a_post_to_the_exact_path_is_served(installation: Installation, method: str, path: str) -> None:
+async def test_only_a_post_to_the_exact_path_is_served(installation: Installation, subtests: pytest.Subtests) -> None:
     """T-047: never a redirect, which Stripe counts as a failure."""
-    answer = await installation.client.request(method, path, content=b"{}", follow_redirects=False)
+    for method in ("GET", "HEAD", "PUT", "DELETE", "POST"):
+        for path, expected in (("/webhooks/stripe/", 404), ("/webhooks/stripe", 400 if method == "POST" else 405)):
+            with subtests.test(method=method, path=path):
+                answer = await installation.client.request(method, path, content=b"{}", follow_redirects=False)
 
-    expected = 404 if path.endswith("/") else 405
-    assert answer.status_code == (400 if (method, path) == ("POST", "/webhooks/stripe") else expected)
+                assert answer.status_code == expected
 
 
 @pytest.mark.parametrize("type", ["payment_intent.created", "customer.created", "charge.succeeded", "new.type"])

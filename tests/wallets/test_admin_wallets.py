@@ -114,35 +114,32 @@ async def test_a_deleted_user_gets_nothing(installation: Installation) -> None:
     assert (await grant(installation, owner, ada.id)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"amount": "0", "note": "n"},
-        {"amount": "-1", "note": "n"},
-        {"amount": "10000.000000001", "note": "n"},
-        {"amount": "0.0000000001", "note": "n"},
-        {"amount": "1e3", "note": "n"},
-        {"amount": "1" * 301, "note": "n"},
-        {"amount": True, "note": "n"},
-        {"amount": "1"},
-        {"amount": "1", "note": ""},
-        {"amount": "1", "note": "n" * 257},
-        {"amount": "1", "note": "a\x00b"},
-        {"amount": "1", "note": "\u202edlog"},
-        {"amount": "1", "note": 5},
-        {"amount": "1", "note": "n", "category": "free"},
-        {"amount": "1", "note": "n", "expires_at": "2020-01-01T00:00:00Z"},
-        {"amount": "1", "note": "n", "expires_at": "2099-01-01T00:00:00"},
-        {"amount": "1", "note": "n", "user_id": "x"},
-    ],
-    ids=str,
-)
-async def test_a_grant_that_makes_no_sense_is_refused(installation: Installation, body: dict[str, Any]) -> None:
+NO_GRANTS: list[dict[str, Any]] = [
+    {"amount": "0", "note": "n"},
+    {"amount": "-1", "note": "n"},
+    {"amount": "10000.000000001", "note": "n"},
+    {"amount": "0.0000000001", "note": "n"},
+    {"amount": "1e3", "note": "n"},
+    {"amount": "1" * 301, "note": "n"},
+    {"amount": True, "note": "n"},
+    {"amount": "1"},
+    {"amount": "1", "note": ""},
+    {"amount": "1", "note": "n" * 257},
+    {"amount": "1", "note": "a\x00b"},
+    {"amount": "1", "note": "\u202edlog"},
+    {"amount": "1", "note": 5},
+    {"amount": "1", "note": "n", "category": "free"},
+    {"amount": "1", "note": "n", "expires_at": "2020-01-01T00:00:00Z"},
+    {"amount": "1", "note": "n", "expires_at": "2099-01-01T00:00:00"},
+    {"amount": "1", "note": "n", "user_id": "x"},
+]
+
+
+async def test_a_grant_that_makes_no_sense_is_refused(installation: Installation, subtests: pytest.Subtests) -> None:
     owner, ada = await people(installation)
-
-    answer = await grant(installation, owner, ada.id, body)
-
-    assert answer.status_code == 422
+    for body in NO_GRANTS:
+        with subtests.test(body=body):
+            assert (await grant(installation, owner, ada.id, body)).status_code == 422
     assert installation.rows("SELECT FROM transfers") == []
 
 

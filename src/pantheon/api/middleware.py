@@ -8,6 +8,7 @@ from http import HTTPStatus
 import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pantheon.api.problems import problem
@@ -16,21 +17,23 @@ from pantheon.ids import uuid7
 _logger = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
-_HEADERS: list[tuple[bytes, bytes]] = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-]
-_DEFAULT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+}
+"""What an answer carries that does not say otherwise."""
+
+_STRICT_TRANSPORT = {b"strict-transport-security": b"max-age=31536000"}
 _TOO_LARGE = HTTPStatus(413).name.lower()
-_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = [*_HEADERS, _STRICT_TRANSPORT] if https else _HEADERS
+        self._headers = _HEADERS | (_STRICT_TRANSPORT if https else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,22 +41,28 @@ class RequestMiddleware:
             return
         request_id = _request_id(scope["headers"])
         started = time.perf_counter_ns()
-        status = 500
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = message["headers"] = [*message.get("headers", []), *self._headers]
-                headers.append((b"x-request-id", request_id))
-                if not any(name.lower() == b"content-security-policy" for name, _ in headers):
-                    headers.append(_DEFAULT_POLICY)
+                own = message.get("headers", [])
+                said = {name.lower() for name, _ in own}
+                ours = [(name, value) for name, value in self._headers.items() if name not in said]
+                message["headers"] = [*own, *ours, (b"x-request-id", request_id)]
             await send(message)
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         try:
             await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            # Answered here, because what is further outside would answer without these headers.
+            if status:
+                raise
+            response = await scope["app"].exception_handlers[Exception](Request(scope, receive), error)
+            await response(scope, receive, send_with_headers)
         finally:
             _logger.info(
                 "request",

@@ -1,6 +1,5 @@
-"""JSON bodies read exactly: no number passes through a float, and NaN or a name that is there twice is refused."""
+"""Request bodies: read exactly, without unknown fields, with amounts and texts that are what they should be."""
 
-import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -10,46 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pantheon.exact_json import NumberLiteral, loads
 from pantheon.money.amounts import parse_decimal
-
-_LONGEST_INTEGER = 30
-
-
-class NumberLiteral(str):
-    """A JSON number as it was written, where Python's own types would change it."""
-
-    __slots__ = ()
-
-
-def loads(raw: bytes) -> Any:
-    """The value of a JSON text. Raises json.JSONDecodeError for everything that is not exactly one."""
-    try:
-        text = raw.decode()
-        value = json.loads(
-            text,
-            parse_float=NumberLiteral,
-            parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_INTEGER else NumberLiteral(digits),
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_without_duplicates,
-        )
-        # A lone surrogate can be written as an escape, but neither stored nor answered.
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise json.JSONDecodeError(str(error) if type(error) is ValueError else "unreadable", "", 0) from None
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name is there twice")
-    return result
 
 
 class _StrictRequest(Request):

@@ -17,8 +17,9 @@ from pantheon.api.callers import (
     uses_cookie,
 )
 from pantheon.api.dependencies import WithRuntime
-from pantheon.api.strict_json import NumberLiteral, PlainText, RequestModel, strict_router
+from pantheon.api.strict_json import PlainText, RequestModel, strict_router
 from pantheon.errors import ConflictError, ForbiddenError
+from pantheon.exact_json import NumberLiteral
 from pantheon.runtime import Runtime
 from pantheon.users import change_password, reset_password, sign_in, sign_out, sign_up
 from pantheon.users.passwords import MAX_LENGTH, MIN_LENGTH

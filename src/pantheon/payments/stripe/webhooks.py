@@ -1,6 +1,5 @@
 """The door for Stripe's events: is the signature right, and is it an event. Only our own two errors come out."""
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import stripe
 from pydantic import SecretStr, ValidationError
 
 from pantheon.errors import InvalidSignatureError, MalformedWebhookError
+from pantheon.exact_json import loads
 from pantheon.payments.stripe.objects import Event
 
 TOLERANCE_SECONDS = 300
@@ -50,23 +50,12 @@ def _signed(body: bytes, header: str | None, secret: str) -> bool:
 def parse_event(body: bytes) -> Event:
     """The event that `body` is. Raises MalformedWebhookError."""
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse, object_pairs_hook=_without_duplicates)
+        value = loads(body)
         if _depth(value) > _MAX_DEPTH:
             raise MalformedWebhookError
         return Event.model_validate(value)
     except (ValueError, RecursionError, ValidationError):
         raise MalformedWebhookError from None
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name is there twice")
-    return result
 
 
 def _depth(value: Any) -> int:

@@ -1,0 +1,36 @@
+"""Credits and money as people read them. Nothing is computed with these texts."""
+
+from pantheon.money.amounts import CREDIT_DECIMALS, format_decimal
+from pantheon.money.currencies import Currency
+
+MINUS = "−"
+
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "cad": "CA$", "aud": "A$", "chf": "CHF "}
+_SHOWN_DECIMALS = 2
+_SHOWN_STEP: int = 10 ** (CREDIT_DECIMALS - _SHOWN_DECIMALS)
+
+
+def credits_text(nanocredits: int, *, signed: bool = False) -> str:
+    """Two decimals, cut off and not rounded: nobody is shown a credit that they could not spend."""
+    sign = MINUS if nanocredits < 0 else "+" if signed and nanocredits > 0 else ""
+    shown = abs(nanocredits) // _SHOWN_STEP
+    if nanocredits and not shown:
+        return f"{sign}<0.01"
+    return sign + _grouped(shown, decimals=_SHOWN_DECIMALS)
+
+
+def money_text(minor: int, currency: Currency) -> str:
+    sign = MINUS if minor < 0 else ""
+    return f"{sign}{_SYMBOLS[currency.code]}{_grouped(abs(minor), decimals=currency.decimals)}"
+
+
+def worth_text(nanocredits: int, minor: int, currency: Currency) -> str:
+    """The money beside credits. What is worth less than the smallest coin is not worth nothing."""
+    if nanocredits and not minor:
+        return f"<{money_text(1, currency)}"
+    return money_text(minor, currency)
+
+
+def _grouped(value: int, *, decimals: int) -> str:
+    whole, point, fraction = format_decimal(value, decimals=decimals, least=decimals).partition(".")
+    return f"{int(whole):,}{point}{fraction}"

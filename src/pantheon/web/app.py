@@ -1,0 +1,22 @@
+"""The API and the pages as one application."""
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from pantheon.api.app import create_api
+from pantheon.runtime import Runtime
+from pantheon.web import errors, rendering
+from pantheon.web.forms import close_form
+from pantheon.web.routes import account, admin, sign_in, sign_up, top_ups, wallet
+from pantheon.web.static_files import StaticPages
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    app = create_api(runtime)
+    rendering.install(app, runtime.settings)
+    errors.install(app)
+    pages = APIRouter(include_in_schema=False, dependencies=[Depends(close_form)])
+    for module in (sign_in, sign_up, wallet, top_ups, account, admin):
+        pages.include_router(module.router)
+    app.include_router(pages)
+    app.mount("/static", StaticPages())
+    return app
