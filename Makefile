@@ -60,7 +60,7 @@ define install
 endef
 
 .venv/run: requirements.lock pyproject.toml
-	@echo "Installing into .venv …"
+	@echo "Installing into .venv (half a minute the first time) …"
 	@$(call install,requirements.lock)
 
 .venv/dev: requirements-dev.lock pyproject.toml

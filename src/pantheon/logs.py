@@ -41,7 +41,7 @@ def configure(form: Literal["json", "text"], *, level: int = logging.INFO) -> No
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False)
     )
     structlog.configure(
         processors=[*shared, renderer],

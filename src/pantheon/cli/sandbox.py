@@ -18,7 +18,8 @@ app = typer.Typer(
 
 Reference = Annotated[str, typer.Argument(metavar="TOP_UP_OR_PI", help="Id of a top-up or of a payment (pi_…).")]
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Data folder of the installation. Default: that of this checkout.")
+    Path | None,
+    typer.Option("--home", envvar="DATA_DIR", help="Data folder of the installation. Default: that of this checkout."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Method = Annotated[
