@@ -9,7 +9,12 @@ from pantheon.errors import SettingsError
 from pantheon.settings import load
 
 WEBHOOK_SECRET = "whsec_0123456789abcdef"
-PRODUCTION = {"app_env": "production", "database_url": "postgresql://x", "secret_keys": "k" * 32}
+PRODUCTION = {
+    "app_env": "production",
+    "database_url": "postgresql://x",
+    "secret_keys": "k" * 32,
+    "public_url": "https://pantheon.example.com",
+}
 LIVE = {"stripe_secret_key": "sk_live_x", "stripe_webhook_secret": WEBHOOK_SECRET}
 TEST = {"stripe_secret_key": "sk_test_x", "stripe_webhook_secret": WEBHOOK_SECRET}
 
@@ -46,7 +51,13 @@ def test_what_starts(values: dict[str, Any]) -> None:
     ("values", "named"),
     [
         ({}, "DATABASE_URL"),
-        ({"database_url": "postgresql://x"}, "SECRET_KEYS"),
+        ({"database_url": "postgresql://x"}, "PUBLIC_URL"),
+        ({"database_url": "postgresql://x", "public_url": "http://x"}, "PUBLIC_URL"),
+        ({"database_url": "postgresql://x", "public_url": "https://x"}, "SECRET_KEYS"),
+        (PRODUCTION | {"database_url": "mysql://x"}, "DATABASE_URL"),
+        (PRODUCTION | {"database_migration_url": "nonsense"}, "DATABASE_MIGRATION_URL"),
+        (PRODUCTION | LIVE | {"stripe_publishable_key": "pk_test_x"}, "STRIPE_PUBLISHABLE_KEY"),
+        (PRODUCTION | TEST | {"stripe_publishable_key": "pk_live_x"}, "STRIPE_PUBLISHABLE_KEY"),
         (PRODUCTION | {"secret_keys": "short"}, "SECRET_KEYS"),
         *((PRODUCTION | {"app_env": name}, "APP_ENV") for name in ("Local", " local", "prod", "dev", "PRODUCTION")),
         *(

@@ -130,5 +130,8 @@ async def test_admin_grant_raises_the_balance(installation: Installation) -> Non
     (audited,) = installation.rows("SELECT actor, ip, details FROM audit_log WHERE action = 'grant.posted'")
     assert audited["actor"] == owner.id
     assert audited["ip"] == "127.0.0.1"
-    assert audited["details"]["note"] == "Thank you"
     assert audited["details"]["transfer_id"] == body["transaction_id"]
+    (noted,) = installation.rows(
+        "SELECT note FROM transfer_notes JOIN transfers USING (event_id) WHERE id = %s", body["transaction_id"]
+    )
+    assert noted["note"] == "Thank you"

@@ -117,6 +117,13 @@ class Settings(BaseSettings):
         None, description="Log lines for machines or for people. Default: json, and text when local."
     )
 
+    @field_validator("database_url", "database_migration_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+            raise ValueError("must be a postgresql:// address")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
@@ -184,16 +191,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fails_closed(self) -> "Settings":
         """Refuse every combination in which a forged payment could be believed or a real one lost."""
-        problem = (
-            _stripe_problem(self)
-            or (not self.is_local and self.database_url is None and "DATABASE_URL is required outside of local")
-            or (not self.is_local and not self.secret_keys and "SECRET_KEYS is required outside of local and test")
-            or (
-                not self.is_local
-                and not self.reads_keys_safely
-                and "OIDC_JWKS_URL, or OIDC_ISSUER, must begin with https"
-            )
-        )
+        problem = _stripe_problem(self) or _incomplete(self)
         if problem:
             raise ValueError(problem)
         return self
@@ -259,12 +257,32 @@ def _stripe_problem(settings: Settings) -> str | None:
         return "STRIPE_SECRET_KEY must start with sk_ or rk_ and its mode"
     if not settings.stripe_webhook_secret and (not settings.is_local or _is_live(key)):
         return "STRIPE_WEBHOOK_SECRET is required with a Stripe key: without it anybody could forge a payment"
+    publishable = settings.stripe_publishable_key
+    if publishable is not None and publishable.startswith("pk_live_") != _is_live(key):
+        return "STRIPE_PUBLISHABLE_KEY and STRIPE_SECRET_KEY must be of the same mode, both live or both test"
     if settings.app_env == "production" and not _is_live(key) and not settings.allow_test_mode:
         return "STRIPE_SECRET_KEY is a test key; set ALLOW_TEST_MODE=true to run production with it"
     if not settings.is_local and any(
         not s.get_secret_value().startswith("whsec_") for s in settings.stripe_webhook_secret
     ):
         return "STRIPE_WEBHOOK_SECRET must start with whsec_"
+    return None
+
+
+def _incomplete(settings: Settings) -> str | None:
+    """What an installation that is not local has to say, and does not."""
+    if settings.is_local:
+        return None
+    if settings.database_url is None:
+        return "DATABASE_URL is required outside of local"
+    if "public_url" not in settings.model_fields_set:
+        return "PUBLIC_URL is required outside of local: the address at which people reach this installation"
+    if settings.app_env == "production" and not settings.secure_cookies:
+        return "PUBLIC_URL must begin with https in production"
+    if not settings.secret_keys:
+        return "SECRET_KEYS is required outside of local and test"
+    if not settings.reads_keys_safely:
+        return "OIDC_JWKS_URL, or OIDC_ISSUER, must begin with https"
     return None
 
 

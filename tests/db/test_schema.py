@@ -165,7 +165,12 @@ def test_one_role_for_everything_works_too(empty: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("lock_timeout", "5s"), ("statement_timeout", "15s"), ("idle_in_transaction_session_timeout", "30s")],
+    [
+        ("timezone", "UTC"),
+        ("lock_timeout", "5s"),
+        ("statement_timeout", "15s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ],
 )
 def test_the_application_never_waits_or_keeps_others_waiting_for_long(
     app_url: str, owner_url: str, setting: str, value: str

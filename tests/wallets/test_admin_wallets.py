@@ -131,6 +131,8 @@ NO_GRANTS: list[dict[str, Any]] = [
     {"amount": "1", "note": "n", "category": "free"},
     {"amount": "1", "note": "n", "expires_at": "2020-01-01T00:00:00Z"},
     {"amount": "1", "note": "n", "expires_at": "2099-01-01T00:00:00"},
+    {"amount": "1", "note": "n", "expires_at": "9999-12-31T23:59:59-12:00"},
+    {"amount": "1", "note": "n", "expires_at": "9999-12-31T23:59:59Z"},
     {"amount": "1", "note": "n", "user_id": "x"},
 ]
 

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """An error that we know ends the command with its message and status 1, without a traceback."""
+    from sqlalchemy.exc import OperationalError
+
     from pantheon.db.embedded import EmbeddedServerError
     from pantheon.errors import PantheonError
 
     try:
         yield
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[-1]
+        typer.secho(f"pantheon: the database of DATABASE_URL cannot be used: {reason}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
     except (PantheonError, EmbeddedServerError) as error:
         typer.secho(f"pantheon: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None

@@ -42,6 +42,8 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_use_lifo=True,
+            # What a statement was given, such as a hash or a note, has no place in the message of an error.
+            hide_parameters=True,
             # Prepared statements are off: they do not survive a pooler in transaction mode.
             connect_args={"prepare_threshold": None, "connect_timeout": 5, "application_name": "pantheon"},
         )

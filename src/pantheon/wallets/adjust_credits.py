@@ -41,6 +41,6 @@ async def adjust_credits(
         )
         if posting.code == "not_enough":
             raise NotEnoughCreditsError
-        change = Change.of(user_id, credits, posting.expect("ok"))
-        await record_change(tx, actor, "adjustment.posted", change, note=note, request=request)
+        change = Change.of(user_id, credits, posting)
+        await record_change(tx, actor, "adjustment.posted", change, request=request)
         return change

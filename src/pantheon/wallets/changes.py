@@ -10,9 +10,14 @@ from pantheon import audit
 from pantheon.db import idempotency
 from pantheon.db.engine import Tx
 from pantheon.db.tables import users, wallets
-from pantheon.errors import InvalidInputError, InvariantError, NotFoundError
+from pantheon.errors import InvalidInputError, NotFoundError
 from pantheon.ledger.post import Posting
 from pantheon.money.amounts import format_credits, parse_credits
+
+_REFUSALS = {
+    "amount_out_of_range": "amount is more than this wallet can hold",
+    "already_expired": "expires_at must be in the future",
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,11 @@ class Change:
 
     @classmethod
     def of(cls, user_id: UUID, amount: int, posting: Posting) -> Self:
-        if posting.transfer_id is None:
-            raise InvariantError("a posting without a transfer")
+        """Raises InvalidInputError for what only the ledger sees: a full wallet, a time that has just run out."""
+        if posting.code in _REFUSALS:
+            raise InvalidInputError(_REFUSALS[posting.code])
+        posting.expect("ok")
+        assert posting.transfer_id is not None
         return cls(user_id, amount, posting.balance, posting.transfer_id)
 
     @classmethod
@@ -63,11 +71,13 @@ async def record_change(
     action: str,
     change: Change,
     *,
-    note: str,
     request: idempotency.Request | None,
     **details: Any,
 ) -> None:
-    """The audit row and the answer for replays, in the transaction of the posting."""
+    """The audit row and the answer for replays, in the transaction of the posting.
+
+    The note stays out of the audit log, which cannot be redacted: the transfer leads to it.
+    """
     answer = asdict(change)
     answer |= {"user_id": str(change.user_id), "transfer_id": str(change.transfer_id)}
     await idempotency.store_answer(tx, request, answer)
@@ -79,6 +89,5 @@ async def record_change(
         transfer_id=str(change.transfer_id),
         amount=format_credits(change.amount),
         balance_after=format_credits(change.balance),
-        note=note,
         **details,
     )

@@ -1,10 +1,10 @@
 """An operator gives credits to a user."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from pantheon import audit, clock
+from pantheon import audit, clock, failpoints
 from pantheon.db import idempotency
 from pantheon.db.engine import Database
 from pantheon.errors import InvalidInputError
@@ -17,6 +17,7 @@ from pantheon.wallets.changes import Change, credits_of, record_change, wallet_o
 Category = Literal["paid", "promotional"]
 
 MOST = 10_000 * NANOCREDITS
+LONGEST = timedelta(days=36_525)
 
 
 async def grant_credits(
@@ -34,8 +35,6 @@ async def grant_credits(
     credits = credits_of(amount)
     if not 0 < credits <= MOST:
         raise InvalidInputError(f"amount must be greater than 0 and at most {format_credits(MOST)}")
-    if expires_at is not None and expires_at <= clock.now():
-        raise InvalidInputError("expires_at must be in the future")
     request = idempotency.keyed(
         idempotency_key,
         user_id=actor.user_id,
@@ -49,6 +48,8 @@ async def grant_credits(
         wallet_id = await wallet_of(tx, user_id)
         if replay := await idempotency.claim(tx, request):
             return Change.replayed_from(replay.answer)
+        if expires_at is not None and not clock.now() < expires_at <= clock.now() + LONGEST:
+            raise InvalidInputError("expires_at must be in the future, and within a hundred years")
         grant_id = uuid7()
         posting = await post.grant(
             tx,
@@ -63,6 +64,15 @@ async def grant_credits(
             actor=actor.user_id,
             note=note,
         )
-        change = Change.of(user_id, credits, posting.expect("ok"))
-        await record_change(tx, actor, "grant.posted", change, note=note, request=request, category=category)
+        failpoints.reach("grant.posted")
+        change = Change.of(user_id, credits, posting)
+        await record_change(
+            tx,
+            actor,
+            "grant.posted",
+            change,
+            request=request,
+            category=category,
+            expires_at=expires_at and expires_at.isoformat(),
+        )
         return change

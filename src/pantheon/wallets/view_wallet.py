@@ -67,5 +67,11 @@ _QUERY = (
     )
     .select_from(wallets.outerjoin(grants, _usable))
     .where(wallets.c.user_id == bindparam("user_id"))
-    .order_by(grants.c.priority, grants.c.expires_at.nulls_last(), grants.c.category == "paid", grants.c.id)
+    .order_by(
+        grants.c.priority,
+        grants.c.expires_at.nulls_last(),
+        grants.c.category == "paid",
+        grants.c.created_at,
+        grants.c.id,
+    )
 )

@@ -160,7 +160,7 @@ async def _page(
 ) -> Response:
     payment = None
     if can_be_paid(top_up.state):
-        if runtime.stripe is None:
+        if runtime.stripe is None or not (runtime.sandbox or runtime.settings.stripe_publishable_key):
             raise PaymentsNotConfiguredError
         top_up, payment = await open_payment(runtime.database, runtime.stripe, top_up, mine=False)
     panel = panel_for(top_up.state, payment)
