@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from pantheon import clock
+from pantheon import clock, failpoints
 from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events
@@ -64,6 +64,7 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
         # Whoever holds this row is the only one who handles the event.
         if await _unhandled(tx, inbox_event_id, lock=True) is None:
             return
+        failpoints.reach("event.claimed")
         _, outcome = await fulfil(
             tx,
             top_up_id,
@@ -73,6 +74,8 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
             failed=event.type == "payment_intent.payment_failed",
         )
         await _finish(tx, inbox_event_id, "done", outcome)
+        failpoints.reach("event.posted")
+    failpoints.reach("event.done")
 
 
 async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> Event | None:

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from pantheon import clock
+from pantheon import clock, failpoints
 from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events, installation
@@ -62,8 +62,12 @@ async def receive_event(
         delivery = _Delivery(_unsigned(body, peer), body, None)
     else:
         raise PaymentsNotConfiguredError
+    failpoints.reach("event.verified")
     async with database.transaction() as tx:
-        return await _store(tx, settings, delivery)
+        received = await _store(tx, settings, delivery)
+        failpoints.reach("event.inserted")
+    failpoints.reach("event.stored")
+    return received
 
 
 def _unsigned(body: bytes, peer: str | None) -> Event:

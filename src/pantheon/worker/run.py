@@ -7,6 +7,9 @@ from uuid import UUID
 
 import procrastinate
 import structlog
+from procrastinate.exceptions import UniqueViolation
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
 from pantheon.db import jobs
@@ -75,11 +78,19 @@ def _app(runtime: Runtime) -> procrastinate.App:
 
 
 async def sweep(runtime: Runtime, app: procrastinate.App) -> None:
-    for job in await app.job_manager.get_stalled_jobs():
-        # A worker died with it. The queue lists such jobs, but does not give them to anybody else.
-        _logger.warning("stalled_job_retried", job_id=job.id, task=job.task_name)
-        await app.job_manager.retry_job(job)
+    await _retry_stalled_jobs(app.job_manager)
     await wake_unhandled_events(runtime.database)
     if runtime.stripe is not None:
         await sweep_top_ups(runtime.database, runtime.stripe)
     await clean_up(runtime.database)
+
+
+async def _retry_stalled_jobs(manager: JobManager) -> None:
+    """A worker died with them. The queue lists such jobs, but does not give them to anybody else."""
+    for job in await manager.get_stalled_jobs():
+        _logger.warning("stalled_job_retried", job_id=job.id, task=job.task_name)
+        try:
+            await manager.retry_job(job)
+        except UniqueViolation:
+            # Another job waits for the same thing already, and will do its work.
+            await manager.finish_job(job, Status.FAILED, delete_job=True)
