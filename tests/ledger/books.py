@@ -62,6 +62,37 @@ class Books:
         async with self.database.transaction() as tx:
             return await post.set_frozen(tx, wallet_id=wallet, frozen=frozen)
 
+    async def hold(
+        self, wallet: UUID, amount: int, *, hold_id: UUID | None = None, expires_at: datetime = NEXT_YEAR
+    ) -> tuple[UUID, Posting]:
+        """The hold's id and the answer."""
+        id_ = hold_id or uuid7()
+        async with self.database.transaction() as tx:
+            return id_, await post.place_hold(tx, wallet_id=wallet, hold_id=id_, amount=amount, expires_at=expires_at)
+
+    async def draw(self, hold: UUID, amount: int, *, draw_id: UUID | None = None) -> tuple[UUID, Posting]:
+        """The draw's id and the answer."""
+        id_ = draw_id or uuid7()
+        async with self.database.transaction() as tx:
+            return id_, await post.draw(tx, hold_id=hold, draw_id=id_, amount=amount)
+
+    async def capture(self, draw: UUID, used: int) -> Posting:
+        async with self.database.transaction() as tx:
+            return await post.capture(tx, draw_id=draw, used=used)
+
+    async def release(self, hold: UUID) -> Posting:
+        async with self.database.transaction() as tx:
+            return await post.release(tx, hold_id=hold)
+
+    async def expire_hold(self, hold: UUID) -> Posting:
+        async with self.database.transaction() as tx:
+            return await post.expire_hold(tx, hold_id=hold)
+
+    async def state_of(self, hold: UUID) -> tuple[str, int, int]:
+        """Its state, what is reserved and what is captured."""
+        [row] = await self.select("SELECT state, reserved, captured FROM holds WHERE id = :id", id=hold)
+        return row  # type: ignore[return-value]
+
     async def select(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         async with self.database.transaction() as tx:
             return [tuple(row) for row in await tx.execute(text(query), parameters)]
@@ -92,3 +123,11 @@ class Books:
                 connection.execute(
                     "UPDATE wallets SET next_expiry_at = now() - interval '1 hour' WHERE id = %s", [grant.wallet_id]
                 )
+
+    def let_hold_run_out(self, hold: UUID) -> None:
+        with psycopg.connect(self.owner_url) as connection:
+            connection.execute(
+                "UPDATE holds SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'"
+                " WHERE id = %s",
+                [hold],
+            )

@@ -24,12 +24,22 @@ PUBLIC_FUNCTIONS = {
     "ledger_expire_batch",
     "ledger_reverse_to_target",
     "ledger_reverse_to_target_batch",
+    "ledger_place_hold",
+    "ledger_place_hold_batch",
+    "ledger_draw",
+    "ledger_draw_batch",
+    "ledger_capture",
+    "ledger_capture_batch",
+    "ledger_release",
+    "ledger_release_batch",
+    "ledger_expire_hold",
+    "ledger_expire_hold_batch",
     # Pure; verification needs it.
     "ledger_hash",
 }
 
 
-WALLET, USER = uuid7(), uuid7()
+WALLET, USER, HOLD, DRAW = uuid7(), uuid7(), uuid7(), uuid7()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ def urls() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def filled(urls: tuple[str, str]) -> tuple[str, str]:
-    """A wallet with a grant, a transfer and its moves; and a row in each of the other tables that only grow."""
+    """A wallet with a grant, transfers, moves, a hold with a draw; and a row in the other tables that only grow."""
     with psycopg.connect(urls[0]) as owner:
         owner.execute("INSERT INTO users (id, created_at) VALUES (%s, now())", [USER])
         owner.execute("SELECT ledger_open_wallet(%s, %s)", [WALLET, USER])
@@ -56,6 +66,9 @@ def filled(urls: tuple[str, str]) -> tuple[str, str]:
             [WALLET, uuid7()],
         )
         owner.execute("SELECT ledger_adjust(%s, %s, -40::bigint, NULL, NULL)", [WALLET, uuid7()])
+        # It captures nothing, so that the transfers stay the three that the tests below know.
+        owner.execute("SELECT ledger_place_hold(%s, %s, 10, now() + interval '1 hour')", [WALLET, HOLD])
+        owner.execute("SELECT ledger_draw(%s, %s, 10)", [HOLD, DRAW])
         owner.execute(
             "INSERT INTO audit_log (at, actor_name, action, subject, details, hash)"
             " VALUES (now(), 'cli', 'grant.posted', 'wallet', '{}', '')"
@@ -100,13 +113,13 @@ def test_what_is_append_only_stays_so_even_for_the_owner(owner: psycopg.Connecti
         owner.execute(query)
 
 
-@pytest.mark.parametrize("table", ["wallets", "grants", "top_ups"])
-def test_wallets_grants_and_top_ups_are_never_deleted(owner: psycopg.Connection, table: str) -> None:
+@pytest.mark.parametrize("table", ["wallets", "grants", "holds", "draws", "top_ups"])
+def test_wallets_grants_holds_and_top_ups_are_never_deleted(owner: psycopg.Connection, table: str) -> None:
     with pytest.raises(psycopg.errors.RestrictViolation):
         owner.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
-@pytest.mark.parametrize("table", ["wallets", "transfers", "transfer_notes", "grants", "grant_moves"])
+@pytest.mark.parametrize("table", ["wallets", "transfers", "transfer_notes", "grants", "grant_moves", "holds", "draws"])
 @pytest.mark.parametrize("right", ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"])
 def test_the_application_may_read_the_books_and_not_write_them(app: psycopg.Connection, table: str, right: str) -> None:
     for wanted, expected in ((right, False), ("SELECT", True)):
@@ -129,8 +142,11 @@ def test_the_application_may_read_the_books_and_not_write_them(app: psycopg.Conn
         "ALTER TABLE transfers DISABLE TRIGGER USER",
         "SET session_replication_role = 'replica'",
         "SELECT ledger_save(w) FROM wallets w",
-        "SELECT ledger_move(transfer_id, grant_id, 5) FROM grant_moves",
-        "SELECT ledger_burn(id, id, 5) FROM wallets",
+        "SELECT ledger_move(transfer_id, grant_id, 5, 0) FROM grant_moves",
+        "SELECT ledger_burn(id, id, 5, false) FROM wallets",
+        "SELECT ledger_end_hold(w, h, 'released') FROM wallets w, holds h",
+        "UPDATE holds SET captured = 1",
+        "UPDATE draws SET state = 'captured', captured = 1, ended_at = now()",
     ],
 )
 def test_the_application_is_denied(app: psycopg.Connection, statement: str) -> None:
@@ -169,6 +185,7 @@ def test_nobody_else_may_call_a_function_or_create_in_the_schema(owner: psycopg.
         "available = available + 1",
         "available = 0",
         "held = 1",
+        "held = 0",
         "debt = 1",
         "seq = seq + 1",
         "seq = 0",
@@ -208,9 +225,9 @@ TRANSFER: dict[str, Any] = {
     "kind": "top_up_grant",
     "reference_id": "pi_other",
     "revision": 0,
-    "wallet_seq": 3,
-    "available_after": 105,
-    "held_after": 0,
+    "wallet_seq": 4,
+    "available_after": 55,
+    "held_after": 10,
     "debt_after": 0,
     "hash": b"",
 }
@@ -225,6 +242,7 @@ TRANSFER: dict[str, Any] = {
         ({"debit_account": "thin_air"}, "transfers_debit_account_is_known"),
         ({"credit_account": "my_pocket"}, "transfers_credit_account_is_known"),
         ({"debit_account": "consumed"}, "transfers_kind_may_move_between_these_accounts"),
+        ({"kind": "hold_captured"}, "transfers_kind_may_move_between_these_accounts"),
         ({"kind": "gift"}, "transfers_kind_may_move_between_these_accounts"),
         ({"reference_id": "a|b"}, "transfers_reference_id_is_plain"),
         ({"reference_id": ""}, "transfers_reference_id_is_plain"),
@@ -280,6 +298,81 @@ def test_a_grant_that_cannot_be_is_refused_by_the_constraint_that_says_why(
     assert _refusal(owner, "grants", values, times=("effective_at", "created_at")) == constraint
 
 
+PLACED: dict[str, Any] = {"amount": 100, "expires_at": "9999-01-01 00:00:00+00"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"id": HOLD}, "holds_pkey"),
+        ({"wallet_id": UUID(int=1)}, "holds_wallet_id_fkey"),
+        ({"amount": 0}, "holds_amount_is_positive"),
+        ({"reserved": -1}, "holds_reserved_is_never_negative"),
+        ({"captured": -1}, "holds_captured_is_never_negative"),
+        ({"reserved": 51, "captured": 50}, "holds_never_give_more_than_they_have"),
+        ({"state": "lost"}, "holds_state_is_known"),
+        ({"state": "settled"}, "holds_ended_have_a_time"),
+        ({"ended_at": "2026-01-01 00:00:00+00"}, "holds_ended_have_a_time"),
+        ({"state": "expired", "ended_at": "2026-01-01 00:00:00+00", "reserved": 1}, "holds_ended_reserve_nothing"),
+        ({"expires_at": "2020-01-01 00:00:00+00"}, "holds_expire_after_they_begin"),
+    ],
+)
+def test_a_hold_that_cannot_be_is_refused_by_the_constraint_that_says_why(
+    owner: psycopg.Connection, changes: dict[str, Any], constraint: str
+) -> None:
+    values = PLACED | {"id": uuid7(), "wallet_id": WALLET} | changes
+    if values.get("state", "placed") not in ("placed", "settled", "expired"):
+        values["ended_at"] = "2026-01-01 00:00:00+00"
+    assert _refusal(owner, "holds", values, times=("created_at",)) == constraint
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"id": DRAW}, "draws_pkey"),
+        ({"hold_id": UUID(int=1)}, "draws_hold_id_fkey"),
+        ({"amount": 0}, "draws_amount_is_positive"),
+        ({"captured": -1}, "draws_captured_is_within_amount"),
+        ({"captured": 11}, "draws_captured_is_within_amount"),
+        ({"captured": 10, "overrun": -1}, "draws_overrun_is_never_negative"),
+        ({"captured": 9, "overrun": 1}, "draws_overrun_only_when_used_up"),
+        ({"state": "lost", "captured": 0}, "draws_state_is_known"),
+        ({"state": "open", "captured": 0}, "draws_ended_have_a_time"),
+        ({"state": "released", "captured": 1}, "draws_take_nothing_unless_captured"),
+    ],
+)
+def test_a_draw_that_cannot_be_is_refused_by_the_constraint_that_says_why(
+    owner: psycopg.Connection, changes: dict[str, Any], constraint: str
+) -> None:
+    captured = {"amount": 10, "captured": 10, "state": "captured", "ended_at": "2026-01-01 00:00:00+00"}
+    if changes.get("amount") == 0:
+        captured["captured"] = 0
+    values = captured | {"id": uuid7(), "hold_id": HOLD} | changes
+    assert _refusal(owner, "draws", values, times=("created_at",)) == constraint
+
+
+@pytest.mark.parametrize(
+    ("table", "end", "change"),
+    [
+        ("holds", None, "amount = amount + 1"),
+        ("holds", None, "wallet_id = gen_random_uuid()"),
+        ("holds", "state = 'released', reserved = 0, ended_at = now()", "state = 'placed', ended_at = NULL"),
+        ("holds", "reserved = 5, captured = 5", "captured = 4"),
+        ("draws", None, "amount = amount + 1"),
+        ("draws", None, "hold_id = gen_random_uuid()"),
+        ("draws", "state = 'captured', captured = 1, ended_at = now()", "captured = 2"),
+        ("draws", "state = 'released', ended_at = now()", "state = 'open', ended_at = NULL"),
+    ],
+)
+def test_a_hold_and_a_draw_end_once_and_keep_their_amount_even_for_the_owner(
+    owner: psycopg.Connection, table: str, end: str | None, change: str
+) -> None:
+    if end is not None:
+        owner.execute(f"UPDATE {table} SET {end}".encode())
+    with pytest.raises(psycopg.errors.CheckViolation, match="it ends once, and keeps its amount"):
+        owner.execute(f"UPDATE {table} SET {change}".encode())
+
+
 @pytest.mark.parametrize(
     ("changes", "constraint"),
     [
@@ -306,7 +399,9 @@ def test_a_wallet_is_never_negative_even_where_a_transfer_says_so(owner: psycopg
 
 
 def test_a_move_that_moves_nothing_and_a_note_that_says_nothing_are_refused(owner: psycopg.Connection) -> None:
-    [(transfer, grant)] = owner.execute("SELECT transfer_id, grant_id FROM grant_moves WHERE available < 0").fetchall()
+    [(transfer, grant)] = owner.execute(
+        "SELECT transfer_id, grant_id FROM grant_moves WHERE available < 0 AND held = 0"
+    ).fetchall()
     move = {"transfer_id": transfer, "grant_id": grant, "available": 0, "held": 0}
 
     assert _refusal(owner, "grant_moves", move) == "grant_moves_move_something"

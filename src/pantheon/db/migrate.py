@@ -25,11 +25,13 @@ _logger = logging.getLogger(__name__)
 
 _LOCK = 5_064_361_000
 
-_LEDGER_TABLES = ("wallets", "transfers", "transfer_notes", "grants", "grant_moves")
+_LEDGER_TABLES = ("wallets", "transfers", "transfer_notes", "grants", "grant_moves", "holds", "draws")
 _APPEND_ONLY_TABLES = ("audit_log", "top_up_history")
 _READ_ONLY_TABLES = ("installation", "top_up_transitions", "alembic_version")
 
-_ROLE_LIMITS = {
+_ROLE_SETTINGS = {
+    # What is read is shown as it is; a server in another zone would answer in that.
+    "timezone": "UTC",
     "lock_timeout": "5s",
     "statement_timeout": "15s",
     "idle_in_transaction_session_timeout": "30s",
@@ -128,12 +130,12 @@ def _limit_rights(connection: Connection, app_url: str) -> None:
         _revoke(driver, app, "UPDATE, DELETE", _APPEND_ONLY_TABLES)
         for name in _internal_functions(driver):
             driver.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM {app}").format(sql.SQL(name), app=app))
-    _limit_waiting(driver, app)
+    _set_role(driver, app)
 
 
-def _limit_waiting(driver: Driver, app: sql.Identifier) -> None:
-    """No statement, lock or idle transaction of the application may keep others waiting for long."""
-    for setting, value in _ROLE_LIMITS.items():
+def _set_role(driver: Driver, app: sql.Identifier) -> None:
+    """UTC everywhere, and no statement, lock or idle transaction of the application keeps others waiting for long."""
+    for setting, value in _ROLE_SETTINGS.items():
         statement = sql.SQL("ALTER ROLE {app} IN DATABASE {database} SET {setting} = {value}").format(
             app=app,
             database=sql.Identifier(driver.info.dbname),

@@ -186,6 +186,33 @@ grant_moves = Table(
     Column("held", BigInteger),
 )
 
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("amount", BigInteger),
+    Column("reserved", BigInteger),
+    Column("captured", BigInteger),
+    Column("state", Text),
+    Column("created_at", _time),
+    Column("expires_at", _time),
+    Column("ended_at", _time),
+)
+
+draws = Table(
+    "draws",
+    metadata,
+    Column("id", Uuid),
+    Column("hold_id", Uuid),
+    Column("amount", BigInteger),
+    Column("captured", BigInteger),
+    Column("overrun", BigInteger),
+    Column("state", Text),
+    Column("created_at", _time),
+    Column("ended_at", _time),
+)
+
 top_ups = Table(
     "top_ups",
     metadata,
@@ -208,6 +235,17 @@ top_ups = Table(
     Column("created_at", _time),
     Column("expires_at", _time),
     Column("credited_at", _time),
+    Column("customer_id", Text),
+)
+
+stripe_customers = Table(
+    "stripe_customers",
+    metadata,
+    Column("user_id", Uuid),
+    Column("livemode", Boolean),
+    Column("account", Text),
+    Column("generation", Integer),
+    Column("customer_id", Text),
 )
 
 inbox_events = Table(

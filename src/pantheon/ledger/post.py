@@ -125,6 +125,53 @@ async def reverse_to_target(
     )
 
 
+async def place_hold(tx: Tx, *, wallet_id: UUID, hold_id: UUID, amount: int, expires_at: datetime) -> Posting:
+    """Codes: ok, duplicate, conflict, wallet_not_found, amount_out_of_range, already_expired, wallet_not_active,
+    in_debt, not_enough.
+    """
+    return await _call(
+        tx,
+        "ledger_place_hold",
+        _id(wallet_id),
+        _id(hold_id),
+        (amount, BigInteger()),
+        (expires_at, DateTime(timezone=True)),
+    )
+
+
+async def draw(tx: Tx, *, hold_id: UUID, draw_id: UUID, amount: int) -> Posting:
+    """Reserves a part of the hold for one call.
+
+    Codes: ok, duplicate, conflict, hold_not_found, amount_out_of_range, hold_ended, wallet_not_active, not_enough.
+    With not_enough, `amount` is what the hold could still give.
+    """
+    return await _call(tx, "ledger_draw", _id(hold_id), _id(draw_id), (amount, BigInteger()))
+
+
+async def capture(tx: Tx, *, draw_id: UUID, used: int) -> Posting:
+    """Ends a draw; `amount` is what was captured, at most what was drawn. The rest of `used` is the operator's overrun.
+
+    Codes: ok, duplicate, conflict, draw_not_found, amount_out_of_range, draw_ended (its hold expired first).
+    """
+    return await _call(tx, "ledger_capture", _id(draw_id), (used, BigInteger()))
+
+
+async def release(tx: Tx, *, hold_id: UUID) -> Posting:
+    """Ends a hold; `amount` is what went back to the wallet.
+
+    Codes: ok, unchanged (it had ended), hold_not_found, draws_open (capture them first, with 0 where nothing was used).
+    """
+    return await _call(tx, "ledger_release", _id(hold_id))
+
+
+async def expire_hold(tx: Tx, *, hold_id: UUID) -> Posting:
+    """Ends a hold whose time is over, with its open draws.
+
+    Codes: ok, unchanged (it had ended), not_due, hold_not_found.
+    """
+    return await _call(tx, "ledger_expire_hold", _id(hold_id))
+
+
 async def set_frozen(tx: Tx, *, wallet_id: UUID, frozen: bool) -> Posting:
     """Codes: ok, unchanged, wallet_not_found, wallet_closed."""
     return await _call(tx, "ledger_set_frozen", _id(wallet_id), (frozen, None))

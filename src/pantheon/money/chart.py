@@ -47,6 +47,10 @@ class Kind(StrEnum):
     DEBT_RAISED = "debt_raised"
     DEBT_REPAID = "debt_repaid"
     RESTORE = "restore"
+    HOLD_PLACED = "hold_placed"
+    HOLD_CAPTURED = "hold_captured"
+    HOLD_RELEASED = "hold_released"
+    OVERRUN = "overrun"
 
 
 @dataclass(frozen=True)
@@ -78,4 +82,12 @@ KINDS: dict[Kind, KindRule] = {
     Kind.DEBT_RAISED: KindRule("Spent credits of a grant were taken back.", (Account.DEBT,), _ISSUED, "reversal"),
     Kind.DEBT_REPAID: KindRule("Credits that came in repaid debt.", (Account.AVAILABLE,), (Account.DEBT,), None),
     Kind.RESTORE: KindRule("A reversal was undone.", _ISSUED, (Account.AVAILABLE,), "reversal"),
+    Kind.HOLD_PLACED: KindRule("Credits were set aside for work.", (Account.AVAILABLE,), (Account.HELD,), None),
+    Kind.HOLD_CAPTURED: KindRule("Work used credits of a hold.", (Account.HELD,), (Account.CONSUMED,), "debit"),
+    Kind.HOLD_RELEASED: KindRule(
+        "What a hold had left went back to its grants.", (Account.HELD,), (Account.AVAILABLE,), None
+    ),
+    Kind.OVERRUN: KindRule(
+        "Work used more than was set aside for it.", (Account.OPERATOR_OVERRUN,), (Account.CONSUMED,), None
+    ),
 }

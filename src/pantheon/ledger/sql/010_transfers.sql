@@ -68,15 +68,17 @@ BEGIN
     RETURN w;
 END $$;
 
--- Moves `p_available` into (or out of) what can be spent of a grant, because of a transfer.
-CREATE OR REPLACE FUNCTION ledger_move(p_transfer_id uuid, p_grant_id uuid, p_available bigint) RETURNS void
+-- Moves that much into (or out of) what can be spent of a grant and what is held of it, because of a transfer.
+CREATE OR REPLACE FUNCTION ledger_move(p_transfer_id uuid, p_grant_id uuid, p_available bigint, p_held bigint) RETURNS void
 LANGUAGE sql SET search_path = public, pg_temp AS $$
-    INSERT INTO grant_moves (transfer_id, grant_id, available, held) VALUES (p_transfer_id, p_grant_id, p_available, 0);
-    UPDATE grants SET remaining = remaining + p_available WHERE id = p_grant_id;
+    INSERT INTO grant_moves (transfer_id, grant_id, available, held)
+        VALUES (p_transfer_id, p_grant_id, p_available, p_held);
+    UPDATE grants SET remaining = remaining + p_available, held = held + p_held WHERE id = p_grant_id;
 $$;
 
 -- Takes `p_amount` out of the wallet's grants in burn-down order: priority, soonest expiry, promotional before paid, oldest.
-CREATE OR REPLACE FUNCTION ledger_burn(p_wallet_id uuid, p_transfer_id uuid, p_amount bigint) RETURNS void
+-- For a hold it stays with them as held.
+CREATE OR REPLACE FUNCTION ledger_burn(p_wallet_id uuid, p_transfer_id uuid, p_amount bigint, p_hold boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     g record;
@@ -88,7 +90,7 @@ BEGIN
         ORDER BY priority, expires_at NULLS LAST, (category = 'paid'), created_at, id
     LOOP
         part := least(left_to_take, g.remaining);
-        PERFORM ledger_move(p_transfer_id, g.id, -part);
+        PERFORM ledger_move(p_transfer_id, g.id, -part, CASE WHEN p_hold THEN part ELSE 0 END);
         left_to_take := left_to_take - part;
         EXIT WHEN left_to_take = 0;
     END LOOP;
@@ -115,7 +117,7 @@ BEGIN
         FROM transfers WHERE kind = 'debt_repaid' AND reference_id = p_grant_id::text;
     w := ledger_transfer(w, repayment, p_event_id, 'debt_repaid', p_grant_id::text, next_revision,
                          'available', 'debt', part, p_effective_at, p_actor);
-    PERFORM ledger_move(repayment, p_grant_id, -part);
+    PERFORM ledger_move(repayment, p_grant_id, -part, 0);
     RETURN w;
 END $$;
 
@@ -139,7 +141,7 @@ BEGIN
             FROM transfers WHERE kind = 'expiry' AND reference_id = g.id::text;
         w := ledger_transfer(w, expiry, expiry, 'expiry', g.id::text, next_revision,
                              'available', 'expired', g.remaining, g.expires_at, NULL);
-        PERFORM ledger_move(expiry, g.id, -g.remaining);
+        PERFORM ledger_move(expiry, g.id, -g.remaining, 0);
     END LOOP;
     RETURN w;
 END $$;

@@ -31,7 +31,7 @@ BEGIN
     END IF;
     wallet := ledger_transfer(w, p_transfer_id, p_event_id, p_kind, p_reference_id, 0,
                               p_from_account, 'available', p_amount, p_effective_at, p_actor);
-    PERFORM ledger_move(p_transfer_id, grant_id, p_amount);
+    PERFORM ledger_move(p_transfer_id, grant_id, p_amount, 0);
     IF p_category = 'paid' THEN
         wallet := ledger_repay_debt(wallet, p_event_id, grant_id, p_amount, p_effective_at, p_actor);
     END IF;

@@ -35,7 +35,7 @@ BEGIN
     ELSE
         w := ledger_transfer(w, transfer, event, 'adjustment', p_id::text, 0, 'available', 'adjusted', -p_amount,
                              ledger_now(), p_actor);
-        PERFORM ledger_burn(w.id, transfer, -p_amount);
+        PERFORM ledger_burn(w.id, transfer, -p_amount, false);
     END IF;
     PERFORM ledger_save(w);
     IF p_note IS NOT NULL THEN INSERT INTO transfer_notes (event_id, note) VALUES (event, p_note); END IF;

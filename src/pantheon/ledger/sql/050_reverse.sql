@@ -58,13 +58,13 @@ BEGIN
         LOOP
             w := ledger_transfer(w, next_transfer, event, part.kind, g.id::text, g.revision, part.debit, issued,
                                  part.amount, at, p_actor, origin);
-            IF part.debit = 'available' THEN PERFORM ledger_move(next_transfer, g.id, -part.amount); END IF;
+            IF part.debit = 'available' THEN PERFORM ledger_move(next_transfer, g.id, -part.amount, 0); END IF;
             next_transfer := ledger_uuid7();
         END LOOP;
     ELSE
         w := ledger_transfer(w, transfer, event, 'restore', g.id::text, g.revision, issued, 'available', -change,
                              at, p_actor, origin);
-        PERFORM ledger_move(transfer, g.id, -change);
+        PERFORM ledger_move(transfer, g.id, -change, 0);
         w := ledger_repay_debt(w, event, g.id, -change, at, p_actor);
         w.next_expiry_at := least(w.next_expiry_at, g.expires_at);
         w := ledger_expire_due(w);

@@ -27,6 +27,28 @@ WITH chained AS (
     FROM transfers WHERE kind IN ('reversal', 'expiry_reversed', 'debt_raised', 'restore') GROUP BY reference_id
 ), per_wallet AS (
     SELECT wallet_id, sum(remaining)::bigint AS available, sum(held)::bigint AS held FROM grants GROUP BY wallet_id
+), booked AS (
+    SELECT t.id, t.kind, t.amount, t.wallet_id, d.id AS draw_id, coalesce(h.id, d.hold_id) AS hold_id
+    FROM transfers t
+    LEFT JOIN holds h ON h.id::text = t.reference_id AND t.kind IN ('hold_placed', 'hold_released')
+    LEFT JOIN draws d ON d.id::text = t.reference_id AND t.kind IN ('hold_captured', 'overrun')
+    WHERE t.kind IN ('hold_placed', 'hold_released', 'hold_captured', 'overrun')
+), per_hold AS (
+    SELECT hold_id, coalesce(sum(amount) FILTER (WHERE kind = 'hold_placed'), 0) AS placed,
+           coalesce(sum(amount) FILTER (WHERE kind = 'hold_captured'), 0) AS captured,
+           coalesce(sum(amount) FILTER (WHERE kind = 'hold_released'), 0) AS released,
+           count(DISTINCT wallet_id) AS wallets, min(wallet_id::text) AS wallet_id
+    FROM booked GROUP BY hold_id
+), drawn AS (
+    SELECT hold_id, sum(amount) FILTER (WHERE state = 'open') AS reserved, sum(captured) AS captured
+    FROM draws GROUP BY hold_id
+), per_draw AS (
+    SELECT draw_id, coalesce(sum(amount) FILTER (WHERE kind = 'hold_captured'), 0) AS captured,
+           coalesce(sum(amount) FILTER (WHERE kind = 'overrun'), 0) AS overrun
+    FROM booked GROUP BY draw_id
+), kept AS (
+    SELECT b.hold_id, m.grant_id, sum(m.held) AS held
+    FROM booked b JOIN grant_moves m ON m.transfer_id = b.id GROUP BY b.hold_id, m.grant_id
 )
 SELECT 'chain' AS check, 'transfer ' || id AS row, 'its hash is not that of its content and the transfer before it' AS detail
     FROM chained c
@@ -67,3 +89,29 @@ UNION ALL
 SELECT 'reversed', 'grant ' || g.id, 'what is reversed of it is not what its reversals and restores add up to'
     FROM grants g LEFT JOIN taken_back t ON t.reference_id = g.id::text
     WHERE g.reversed <> coalesce(t.reversed, 0)
+UNION ALL
+SELECT 'hold', 'hold ' || h.id, 'what is reserved and captured of it is not what its draws add up to'
+    FROM holds h LEFT JOIN drawn d ON d.hold_id = h.id
+    WHERE (h.reserved, h.captured) IS DISTINCT FROM (coalesce(d.reserved, 0), coalesce(d.captured, 0))
+UNION ALL
+SELECT 'hold transfers', 'hold ' || h.id, 'its transfers do not place, capture and release what it says'
+    FROM holds h LEFT JOIN per_hold p ON p.hold_id = h.id
+    WHERE (p.placed, p.captured, p.released, p.wallets, p.wallet_id) IS DISTINCT FROM (
+        h.amount, h.captured, CASE h.state WHEN 'placed' THEN 0 ELSE h.amount - h.captured END, 1, h.wallet_id::text)
+UNION ALL
+SELECT 'draw', 'draw ' || d.id, 'what it captured, or ran over, is not what its transfers say'
+    FROM draws d LEFT JOIN per_draw p ON p.draw_id = d.id
+    WHERE (d.captured, d.overrun) IS DISTINCT FROM (coalesce(p.captured, 0), coalesce(p.overrun, 0))
+UNION ALL
+SELECT 'stray transfer', 'transfer ' || id, 'it is about a hold or a draw that does not exist'
+    FROM booked WHERE hold_id IS NULL
+UNION ALL
+SELECT 'kept of grant', 'hold ' || h.id, 'it took more of grant ' || k.grant_id || ' than it held, or ended and kept some of it'
+    FROM kept k JOIN holds h ON h.id = k.hold_id
+    WHERE k.held < 0 OR (h.state <> 'placed' AND k.held <> 0)
+UNION ALL
+SELECT 'holds of wallet', 'wallet ' || w.id, 'what its open holds keep does not add up to what it holds'
+    FROM wallets w LEFT JOIN (
+        SELECT wallet_id, sum(amount - captured) AS held FROM holds WHERE state = 'placed' GROUP BY wallet_id
+    ) p ON p.wallet_id = w.id
+    WHERE w.held <> coalesce(p.held, 0)

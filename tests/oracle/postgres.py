@@ -1,0 +1,168 @@
+"""The real books as the state machine drives them: PostgreSQL, with other connections that get in the way."""
+
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from pantheon import clock
+from pantheon.ids import uuid7
+
+HOUR = timedelta(hours=1)
+VERIFY = files("pantheon.ledger").joinpath("sql", "verify", "breaks.sql").read_text().encode()
+
+Call = tuple[str, tuple[Any, ...]]
+
+
+class Postgres:
+    def __init__(self, owner_url: str, app_url: str) -> None:
+        self._open = ExitStack()
+        self._owner = self._open.enter_context(psycopg.connect(owner_url, autocommit=True))
+        self._lanes = [self._open.enter_context(psycopg.connect(app_url, autocommit=True)) for _ in range(2)]
+        self._pool = self._open.enter_context(ThreadPoolExecutor(2))
+        self._others = Others(app_url)
+        self._open.enter_context(self._others.at_work())
+        self._start = clock.now()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def begin(self, wallets: int) -> list[UUID]:
+        """Empty wallets. The clock of this example starts now, at hour 0."""
+        ids = [uuid7() for _ in range(wallets)]
+        for id_ in ids:
+            self._owner.execute("INSERT INTO users (id, created_at) VALUES (%s, now())", [id_])
+            self._lanes[0].execute("SELECT ledger_open_wallet(%s, %s)", [id_, id_])
+        [(self._start,)] = self._owner.execute("SELECT now()").fetchall()
+        self._others.calls.clear()
+        self._others.wallets = ids
+        return ids
+
+    def when(self, hours_from_now: int | None) -> datetime | None:
+        return None if hours_from_now is None else self._start + hours_from_now * HOUR
+
+    def let_pass(self, hours: int) -> None:
+        """Time passes: every end comes nearer. Nothing in the books depends on when something began."""
+        for statement in (
+            "UPDATE grants SET effective_at = effective_at - %(h)s, expires_at = expires_at - %(h)s"
+            " WHERE wallet_id = ANY (%(w)s) AND expires_at IS NOT NULL",
+            "UPDATE wallets SET next_expiry_at = next_expiry_at - %(h)s WHERE id = ANY (%(w)s)",
+            "UPDATE holds SET created_at = created_at - %(h)s, expires_at = expires_at - %(h)s"
+            " WHERE wallet_id = ANY (%(w)s) AND state = 'placed'",
+        ):
+            self._owner.execute(statement.encode(), {"h": hours * HOUR, "w": self._others.wallets})
+
+    def call(self, function: str, *arguments: Any, at_once: bool = False) -> list[str]:
+        """Its code; or the codes of two such calls that are made at the same moment."""
+        lanes = self._lanes if at_once else self._lanes[:1]
+        codes = list(self._pool.map(lambda lane: code_of(lane, (function, arguments)), lanes))
+        if "ok" in codes and function in REPEATABLE:
+            self._others.calls.append((function, arguments))
+        if self._others.failure is not None:
+            raise self._others.failure
+        return codes
+
+    def batch(self, function: str, items: list[dict[str, Any]]) -> list[str]:
+        query = f"SELECT code FROM {function}(%s)".encode()
+        return [str(code) for (code,) in self._lanes[0].execute(query, [psycopg.types.json.Jsonb(items)])]
+
+    def state(self) -> dict[str, dict[UUID, tuple[Any, ...]]]:
+        return {
+            name: {row[0]: row[1:] for row in self._lanes[0].execute(query.encode(), [self._others.wallets])}
+            for name, query in STATE.items()
+        }
+
+    def breaks(self) -> list[tuple[Any, ...]]:
+        return self._lanes[0].execute(VERIFY).fetchall()
+
+
+STATE = {
+    "wallets": "SELECT id, available, held, debt, state FROM wallets WHERE id = ANY (%s)",
+    "grants": "SELECT id, amount, remaining, held, reversed FROM grants WHERE wallet_id = ANY (%s)",
+    "holds": "SELECT id, amount, reserved, captured, state FROM holds WHERE wallet_id = ANY (%s)",
+    "draws": "SELECT d.id, d.amount, d.captured, d.overrun, d.state FROM draws d JOIN holds h ON h.id = d.hold_id"
+    " WHERE h.wallet_id = ANY (%s)",
+    "moved": "SELECT wallet_id, coalesce(sum(amount) FILTER (WHERE credit_account = 'consumed'), 0)::bigint,"
+    " coalesce(sum(amount) FILTER (WHERE debit_account = 'operator_overrun'), 0)::bigint"
+    " FROM transfers WHERE wallet_id = ANY (%s) GROUP BY wallet_id",
+}
+
+REPEATABLE = {"ledger_grant", "ledger_adjust", "ledger_place_hold", "ledger_draw", "ledger_capture", "ledger_release"}
+TYPES = {
+    "ledger_grant": "%s::uuid, %s::uuid, %s::text, %s::text, %s::text, %s::text, %s::bigint, 0::bigint, %s::smallint,"
+    " %s::timestamptz, '2020-01-01'::timestamptz, NULL::uuid, NULL::text",
+    "ledger_adjust": "%s::uuid, %s::uuid, %s::bigint, NULL::uuid, NULL::text",
+    "ledger_expire": "%s::uuid",
+    "ledger_reverse_to_target": "%s::uuid, %s::bigint, NULL::timestamptz, NULL::uuid, NULL::text",
+    "ledger_set_frozen": "%s::uuid, %s::boolean",
+    "ledger_place_hold": "%s::uuid, %s::uuid, %s::bigint, %s::timestamptz",
+    "ledger_draw": "%s::uuid, %s::uuid, %s::bigint",
+    "ledger_capture": "%s::uuid, %s::bigint",
+    "ledger_release": "%s::uuid",
+    "ledger_expire_hold": "%s::uuid",
+}
+
+
+def code_of(connection: psycopg.Connection, call: Call) -> str:
+    function, arguments = call
+    row = connection.execute(f"SELECT code FROM {function}({TYPES[function]})".encode(), arguments).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+class Others:
+    """Two connections that lock wallets for moments, read balances and repeat earlier calls. They change nothing."""
+
+    def __init__(self, app_url: str) -> None:
+        self._url = app_url
+        self._done = threading.Event()
+        self.wallets: list[UUID] = []
+        self.calls: list[Call] = []
+        self.failure: BaseException | None = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self._work, args=(task,)) for task in (self._lock_and_read, self._repeat)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            for thread in threads:
+                thread.join()
+
+    def _work(self, task: Any) -> None:
+        try:
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                while not self._done.wait(random.random() / 50):
+                    if self.wallets:
+                        task(connection)
+        except BaseException as error:
+            self.failure = error
+
+    def _lock_and_read(self, connection: psycopg.Connection) -> None:
+        wallet = random.choice(self.wallets)
+        query = (
+            "SELECT w.available = coalesce(sum(g.remaining), 0) AND w.held = coalesce(sum(g.held), 0)"
+            " FROM wallets w LEFT JOIN grants g ON g.wallet_id = w.id WHERE w.id = %s GROUP BY w.id"
+        )
+        assert connection.execute(query.encode(), [wallet]).fetchone() == (True,)
+        with connection.transaction():
+            # The ledger's own way to lock: a refused call keeps the wallet until this transaction ends.
+            code_of(connection, ("ledger_adjust", (wallet, uuid7(), 0)))
+            self._done.wait(random.random() / 200)
+
+    def _repeat(self, connection: psycopg.Connection) -> None:
+        calls = self.calls[:]
+        if calls:
+            call = random.choice(calls)
+            # Between the two lines another example may have begun; an earlier call stays an earlier call.
+            assert code_of(connection, call) in ("duplicate", "unchanged"), call
