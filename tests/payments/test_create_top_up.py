@@ -6,6 +6,7 @@ import pytest
 
 from pantheon.payments.stripe.sandbox import Switch
 from tests.installation import Installation, eventually
+from tests.ledger.books import Books
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
@@ -198,7 +199,7 @@ async def test_metadata_only_points_to_our_row(installation: Installation) -> No
 
 async def test_a_key_names_the_row_and_the_row_is_there_first(installation: Installation) -> None:
     ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="lose_request", times=3))
+    installation.sandbox.switches.add(Switch(name="lose_request", on="POST /v1/payment_intents", times=3))
 
     answer = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
 
@@ -212,7 +213,7 @@ async def test_a_key_names_the_row_and_the_row_is_there_first(installation: Inst
 
 async def test_a_repeat_goes_on_with_a_payment_whose_answer_was_lost(installation: Installation) -> None:
     ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="lose_answer", times=3))
+    installation.sandbox.switches.add(Switch(name="lose_answer", on="POST /v1/payment_intents", times=3))
     lost = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
     assert lost.status_code == 503
     assert (await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})).status_code == 409
@@ -229,7 +230,7 @@ async def test_a_payment_that_stripe_refuses_ends_the_top_up(install: Install) -
     async with install(stripe_account_id=None, top_up_min_usd="0.50") as installation:
         ada = await installation.person()
         installation.execute("ALTER TABLE top_ups DISABLE TRIGGER top_ups_promise_is_fixed")
-        installation.sandbox.switches.add(Switch(name="lose_request", times=3))
+        installation.sandbox.switches.add(Switch(name="lose_request", on="POST /v1/payment_intents", times=3))
         await installation.top_up(ada, "0.50", **{"Idempotency-Key": "k"})
         installation.execute(
             "UPDATE top_ups SET leased_until = now(), request_params = jsonb_set(request_params, '{amount}', '1')"
@@ -237,8 +238,8 @@ async def test_a_payment_that_stripe_refuses_ends_the_top_up(install: Install) -
 
         answer = await installation.top_up(ada, "0.50", **{"Idempotency-Key": "k"})
 
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "payment_provider_rejected"
+        assert answer.status_code == 422
+        assert answer.json()["code"] == "amount_out_of_range"
         assert installation.rows("SELECT state FROM top_ups") == [{"state": "failed_to_create"}]
 
 
@@ -275,6 +276,26 @@ async def test_a_frozen_wallet_cannot_be_topped_up(installation: Installation) -
     answer = await installation.top_up(ada)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "wallet_frozen")
+
+
+async def test_a_wallet_in_debt_can_be_topped_up_and_says_what_it_owes(installation: Installation) -> None:
+    """T-017, T-129."""
+    ada = await installation.person()
+    (wallet,) = installation.rows("SELECT id FROM wallets")
+    books = Books(installation.runtime.database, installation.owner_url)
+    granted = await books.grant(wallet["id"], 500 * 10**9)
+    await books.adjust(wallet["id"], -500 * 10**9)
+    await books.reverse(granted, 300 * 10**9)
+    shown = (await installation.client.get("/api/v1/users/me/wallet", headers=ada.headers)).json()
+    assert (shown["debt"], shown["balance"]) == ("300", "-300")
+
+    answer = await installation.top_up(ada)
+
+    assert answer.status_code == 201
+    installation.sandbox.play(answer.json()["top_up_id"], "pay")
+    await installation.becomes(ada, answer.json()["top_up_id"], "credited")
+    shown = (await installation.client.get("/api/v1/users/me/wallet", headers=ada.headers)).json()
+    assert (shown["debt"], shown["balance"]) == ("0", "33.33")
 
 
 async def test_cancelling(installation: Installation) -> None:

@@ -211,7 +211,9 @@ async def test_an_event_of_another_api_version_is_read_from_stripe(installation:
 async def test_the_webhook_may_come_before_the_answer(installation: Installation) -> None:
     """T-073."""
     ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="webhook_first", pay="pm_card_visa", ms=500))
+    installation.sandbox.switches.add(
+        Switch(name="webhook_first", on="POST /v1/payment_intents", pay="pm_card_visa", ms=500)
+    )
 
     answer = await installation.top_up(ada)
 
@@ -230,7 +232,7 @@ async def sweep(installation: Installation) -> None:
 
 async def test_the_sweep_finishes_what_was_left(installation: Installation) -> None:
     ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="lose_answer", times=3))
+    installation.sandbox.switches.add(Switch(name="lose_answer", on="POST /v1/payment_intents", times=3))
     await installation.top_up(ada)
     (row,) = installation.rows("SELECT id, state FROM top_ups")
     assert row["state"] == "creating"
@@ -248,7 +250,9 @@ async def test_an_old_row_is_looked_up_and_never_created_again(
 ) -> None:
     """T-022."""
     ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="lose_answer" if reached else "lose_request", times=3))
+    installation.sandbox.switches.add(
+        Switch(name="lose_answer" if reached else "lose_request", on="POST /v1/payment_intents", times=3)
+    )
     await installation.top_up(ada)
     (row,) = installation.rows("SELECT id FROM top_ups")
     installation.execute("UPDATE top_ups SET leased_until = now(), created_at = now() - interval '24 hours'")
@@ -267,3 +271,50 @@ async def test_an_unpaid_top_up_expires_once_stripe_agrees(installation: Install
 
     assert installation.sandbox.payments.find(top_up_id)["status"] == "canceled"
     await installation.becomes(ada, top_up_id, "expired")
+
+
+async def test_a_payment_whose_event_never_came_is_found(installation: Installation) -> None:
+    ada, top_up_id = await opened(installation)
+    installation.sandbox.play(top_up_id, "pay", method="pm_usBankAccount_success")
+    await installation.becomes(ada, top_up_id, "processing")
+    installation.sandbox.switches.add(Switch(name="drop_webhook", times=None))
+    installation.sandbox.play(top_up_id, "settle")
+    await sweep(installation)
+    assert await installation.status(ada, top_up_id) == "processing"
+    installation.execute("UPDATE top_ups SET created_at = now() - interval '20 minutes', leased_until = now()")
+
+    await sweep(installation)
+
+    assert await installation.status(ada, top_up_id) == "credited"
+    assert await installation.balance(ada) == "333.33"
+
+
+async def test_an_event_that_was_taken_for_none_of_ours_is_looked_at_again(installation: Installation) -> None:
+    ada, top_up_id = await opened(installation)
+    installation.sandbox.play(top_up_id, "pay")
+    await installation.becomes(ada, top_up_id, "credited")
+    await installation.all_events_handled()
+    (event,) = installation.rows("SELECT id, event_id FROM inbox_events WHERE type = 'payment_intent.succeeded'")
+    installation.execute(
+        "UPDATE inbox_events SET state = 'ignored', outcome = 'account_differs' WHERE id = %s", event["id"]
+    )
+
+    await installation.sandbox.resend(event["event_id"])
+
+    await installation.all_events_handled()
+    assert installation.rows("SELECT state FROM inbox_events WHERE id = %s", event["id"]) == [{"state": "done"}]
+    assert len(transfers(installation)) == 1
+
+
+async def test_top_ups_of_the_other_mode_are_left_alone(installation: Installation) -> None:
+    """As after going live on a database that test keys were tried on."""
+    ada = await installation.person()
+    for amount in ("10", "11", "12"):
+        await installation.top_up(ada, amount)
+    installation.execute("ALTER TABLE top_ups DISABLE TRIGGER top_ups_promise_is_fixed")
+    installation.execute("UPDATE top_ups SET livemode = true, expires_at = now(), leased_until = now()")
+
+    await sweep(installation)
+
+    assert installation.rows("SELECT DISTINCT state FROM top_ups") == [{"state": "awaiting_payment"}]
+    assert (await installation.top_up(ada)).status_code == 201

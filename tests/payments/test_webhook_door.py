@@ -1,16 +1,28 @@
+import asyncio
+import hmac
 import json
+import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from stripe import WebhookSignature
+from structlog.testing import capture_logs
 
+from pantheon.errors import InvalidSignatureError
+from pantheon.payments.stripe.webhooks import verify
 from tests.installation import WEBHOOK_SECRET, Installation
 from tests.payments.events import event_for, signed, succeeded
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
 OLD_SECRET = "whsec_fedcba9876543210fedcba9876543210"
+BOM = b"\xef\xbb\xbf"
 
 
 async def a_payment(installation: Installation) -> dict[str, Any]:
@@ -52,9 +64,9 @@ async def test_every_configured_secret_is_taken_while_they_roll(install: Install
 async def test_any_of_several_signatures_may_be_the_right_one(installation: Installation) -> None:
     """T-032."""
     body = event_for(succeeded(await a_payment(installation)))
-    time, right = signed(body).split(",")
+    stamp, right = signed(body).split(",")
 
-    answer = await installation.post_event(body, f"{time},v1={'0' * 64},{right}")
+    answer = await installation.post_event(body, f"{stamp},v1={'0' * 64},{right}")
 
     assert answer.status_code == 200
 
@@ -75,6 +87,130 @@ async def test_what_is_not_signed_now_by_stripe_is_refused(installation: Install
 
     assert (answer.status_code, answer.json()["detail"]) == (400, "invalid stripe signature")
     assert stored(installation) == []
+
+
+@pytest.mark.parametrize(("age", "status"), [(295, 200), (301, 400), (-298, 200), (-305, 400), (-31_536_000, 400)])
+async def test_a_signature_is_good_for_five_minutes_in_both_directions(
+    installation: Installation, age: int, status: int
+) -> None:
+    """T-037, T-038. A few seconds are left for the request itself."""
+    body = event_for(succeeded(await a_payment(installation)))
+
+    assert (await installation.post_event(body, signed(body, age=age))).status_code == status
+
+
+def test_to_the_second_it_is_300_seconds(subtests: pytest.Subtests) -> None:
+    """T-037, T-038, at the edge and without a clock."""
+    for now, good in ((1000 + 299, True), (1300, True), (1301, False), (701, True), (700, True), (699, False)):
+        with subtests.test(now=now):
+            signature = WebhookSignature.generate_signature_header("{}", WEBHOOK_SECRET, timestamp=1000)
+            with nullcontext() if good else pytest.raises(InvalidSignatureError):
+                verify(b"{}", signature, [SecretStr(WEBHOOK_SECRET)], now=now)
+
+
+async def test_headers_that_are_no_signature_are_refused(installation: Installation, subtests: pytest.Subtests) -> None:
+    """T-039, T-041: even with a signature that would verify, the time is ASCII digits, once and in front."""
+    body = event_for(succeeded(await a_payment(installation)))
+    stamp, right = signed(body).split(",")
+    number = stamp.removeprefix("t=")
+    arabic = "".join(chr(0x660 + int(digit)) for digit in number)
+    mac = hmac.new(WEBHOOK_SECRET.encode(), f"{arabic}.".encode() + body, "sha256").hexdigest()
+    headers = {
+        "non-ASCII byte": f"{stamp},v1=".encode() + b"\xe9" * 64,
+        "non-ASCII byte more": f"{stamp},{right},v1=".encode() + b"\xff",
+        "Arabic digits": f"t={arabic},v1={mac}".encode(),
+        "no time": right.encode(),
+        "empty time": f"t=,{right}".encode(),
+        "time twice": f"{stamp},{stamp},{right}".encode(),
+        "another time after it": f"{stamp},{right},t=1".encode(),
+        "5,000 nines": f"t={'9' * 5000},{right}".encode(),
+        "negative": f"t=-{number},{right}".encode(),
+        "fraction": f"{stamp}.0,{right}".encode(),
+        "upper case": f"{stamp},v1={right[3:].upper()}".encode(),
+        "nothing": b"",
+        "only commas": b",,,,",
+    }
+    for name, header in headers.items():
+        with subtests.test(name):
+            answer = await installation.client.post(
+                "/webhooks/stripe", content=body, headers={b"Stripe-Signature": header}
+            )
+
+            assert (answer.status_code, answer.json()["detail"]) == (400, "invalid stripe signature")
+    assert stored(installation) == []
+
+
+async def test_the_verdict_depends_on_the_raw_bytes_only(installation: Installation, subtests: pytest.Subtests) -> None:
+    """T-046: each form of the same event is taken with its own signature, and never with that of another form."""
+    payment = succeeded(await a_payment(installation))
+    forms = {}
+    for name, form in (("compact", {"separators": (",", ":")}), ("pretty", {"indent": 2}), ("crlf", {"indent": 2})):
+        event = json.loads(event_for(payment, id=f"evt_crafted_{name}"))
+        text = json.dumps(event, **form)
+        forms[name] = (text.replace("\n", "\r\n") if name == "crlf" else text).encode()
+    for name, body in forms.items():
+        with subtests.test(name):
+            others = {"compact": json.dumps(json.loads(body)).encode(), "line end": body + b"\n", "bom": BOM + body}
+            for other in others.values():
+                assert (await installation.post_event(other, signed(body))).status_code == 400
+            assert (await installation.post_event(body, signed(body))).status_code == 200
+    with_bom = BOM + forms["compact"]
+    assert (await installation.post_event(with_bom, signed(with_bom))).json()["detail"] == "malformed webhook payload"
+
+
+async def test_a_thin_event_is_named_in_the_log(installation: Installation) -> None:
+    """T-045."""
+    body = event_for({}, object="v2.core.event")
+
+    with capture_logs() as logged:
+        answer = await installation.post_event(body, signed(body))
+
+    assert answer.status_code == 400
+    assert "webhook_is_a_thin_event" in [line["event"] for line in logged]
+
+
+async def test_captured_bytes_sent_again_have_no_effect(installation: Installation) -> None:
+    """T-051."""
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+    signature = signed(body, age=200)
+    await installation.post_event(body, signature)
+    await installation.becomes(ada, top_up_id, "credited")
+
+    answers = [await installation.post_event(body, signature) for _ in range(3)]
+
+    assert [answer.json()["status"] for answer in answers] == ["already_processed"] * 3
+    assert (await installation.post_event(body, signed(body, age=310))).status_code == 400
+    assert await installation.balance(ada) == "333.33"
+    assert len(stored(installation)) == 1
+
+
+HEADER_PARTS = st.sampled_from([b"t=", b"v1=", b"v0=", b",", b"1", b"9" * 20, b"a" * 64, b"\xff", b" ", b"="])
+BODY_PARTS = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b'"', b'"id":', b'"object":"event",', b"1e999", b"\\ud800", b"\0"]
+)
+
+
+async def test_no_header_and_no_body_ever_gives_a_500(installation: Installation) -> None:
+    loop = asyncio.get_running_loop()
+
+    @hypothesis.settings(max_examples=100, deadline=None, database=None)
+    @given(
+        header=st.lists(HEADER_PARTS, max_size=8).map(b"".join).map(bytes.strip) | st.none(),
+        body=st.binary(max_size=60) | st.lists(BODY_PARTS, max_size=12).map(b"".join),
+    )
+    def never_500(header: bytes | None, body: bytes) -> None:
+        # With a header of its own, and signed as it is: what is behind the signature must hold as well.
+        mac = hmac.new(WEBHOOK_SECRET.encode(), f"{int(time.time())}.".encode() + body, "sha256").hexdigest()
+        for signature in (header, f"t={int(time.time())},v1={mac}".encode()):
+            headers = {} if signature is None else {b"Stripe-Signature": signature}
+            answer = asyncio.run_coroutine_threadsafe(
+                installation.client.post("/webhooks/stripe", content=body, headers=headers), loop
+            ).result(30)
+            assert answer.status_code == 400
+
+    await asyncio.to_thread(never_500)
 
 
 NO_EVENTS = [
@@ -169,14 +305,18 @@ async def test_an_event_for_a_top_up_that_we_do_not_know_is_parked(installation:
     assert stored(installation)[0]["state"] == "parked"
 
 
-async def test_the_same_event_with_another_body_keeps_the_first(installation: Installation) -> None:
+async def test_the_same_event_with_another_body_keeps_the_first_and_alerts(installation: Installation) -> None:
+    """T-052."""
     payment = await a_payment(installation)
     first, second = event_for(succeeded(payment)), event_for(succeeded(payment), created=1)
 
-    answers = [await installation.post_event(body, signed(body)) for body in (first, second)]
+    with capture_logs() as logged:
+        answers = [await installation.post_event(body, signed(body)) for body in (first, second)]
 
     assert [answer.json()["status"] for answer in answers] == ["ok", "already_processed"]
     assert [row["body"] for row in stored(installation)] == [first]
+    alerts = [line for line in logged if line["event"] == "event_came_again_with_another_body"]
+    assert [alert["log_level"] for alert in alerts] == ["error"]
 
 
 async def test_a_body_over_the_limit_is_413(installation: Installation) -> None:

@@ -87,6 +87,7 @@ class Promise:
     currency: str
     livemode: bool
     account: str | None
+    customer: str | None
     cancel_reason: str | None
     """`user` or `expiry` when a cancellation was asked for."""
 
@@ -101,6 +102,7 @@ class Facts:
     currency: str
     livemode: bool
     account: str | None
+    customer: str | None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def first_mismatch(*, promise: Promise, facts: Facts) -> str | None:
         return "livemode_differs"
     if promise.account is not None and facts.account is not None and promise.account != facts.account:
         return "account_differs"
+    if promise.customer is not None and facts.customer is not None and promise.customer != facts.customer:
+        return "customer_differs"
     if promise.currency != facts.currency:
         return "currency_differs"
     if facts.received_minor < promise.amount_minor:

@@ -38,7 +38,7 @@ async def request_cancellation(database: Database, top_up_id: UUID, *, reason: L
         if top_up.state not in _CANCELLABLE or top_up.state is State.CANCEL_REQUESTED:
             return top_up
         return await move_top_up(
-            tx, top_up, State.CANCEL_REQUESTED, reason=f"cancelled_by_{reason}", cancel_reason=reason
+            tx, top_up, State.CANCEL_REQUESTED, reason=f"canceled_by_{reason}", cancel_reason=reason
         )
 
 

@@ -9,13 +9,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy import ColumnElement, insert, select, update
 
-from pantheon import clock
+from pantheon import clock, failpoints
 from pantheon.db.engine import Tx
 from pantheon.db.tables import payments
 from pantheon.ids import uuid7
 from pantheon.ledger import post
 from pantheon.money.chart import Kind
-from pantheon.money.top_up import Facts, PaymentStatus, State, judge
+from pantheon.money.top_up import Facts, PaymentStatus, State, Verdict, judge
 from pantheon.payments.declines import category_of
 from pantheon.payments.stripe.objects import Payment
 from pantheon.payments.top_ups import TopUp, lock_top_up, move_top_up
@@ -51,7 +51,12 @@ async def fulfil(
         return top_up, "payment_failed" if failed else "unchanged"
     changes: dict[str, Any] = {"payment_intent_id": payment.id}
     if verdict.state is State.CREDITED:
-        changes |= {"grant_id": await _grant(tx, top_up, payment.id), "credited_at": clock.now()}
+        failpoints.reach("event.facts_written")
+        grant_id = await _grant(tx, top_up, payment.id)
+        if grant_id is None:
+            verdict = Verdict(State.REVIEW, "wallet_full")
+        else:
+            changes |= {"grant_id": grant_id, "credited_at": clock.now()}
     if verdict.state is State.REVIEW:
         await _mark_for_review(tx, payment, verdict.reason)
         _logger.error("payment_in_review", top_up_id=str(top_up.id), payment_id=payment.id, reason=verdict.reason)
@@ -62,6 +67,7 @@ async def fulfil(
 
 
 async def _grant(tx: Tx, top_up: TopUp, payment_id: str) -> UUID | None:
+    """The grant; None where the wallet holds as much as one can hold, which no repeat would change."""
     posting = await post.grant(
         tx,
         wallet_id=top_up.wallet_id,
@@ -74,6 +80,8 @@ async def _grant(tx: Tx, top_up: TopUp, payment_id: str) -> UUID | None:
         cost_minor=top_up.amount_minor,
         note=NOTE,
     )
+    if posting.code == "amount_out_of_range":
+        return None
     return posting.expect("ok", "duplicate").grant_id
 
 
@@ -94,6 +102,7 @@ async def _merge(tx: Tx, top_up: TopUp, payment: Payment, account: str | None, *
         currency=payment.currency,
         livemode=payment.livemode,
         account=account,
+        customer=payment.customer,
     )
     changes = {"failures": payments.c.failures + 1, "failure_category": _failure(payment)} if failed else {}
     await tx.execute(

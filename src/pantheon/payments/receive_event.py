@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pantheon import clock, failpoints
@@ -120,7 +120,8 @@ async def _store(tx: Tx, settings: Settings, delivery: _Delivery) -> Received:
     if row.received_count > 1:
         if bytes(row.body_hash) != digest:
             _logger.error("event_came_again_with_another_body", event_id=event.id)
-        await _wake_if_given_up(tx, row.id, row.state)
+        if row.state in ("parked", "dead") or (row.state == "ignored" and ignored is None):
+            await _wake(tx, row.id)
         return Received.SEEN_BEFORE
     if ignored:
         _logger.info("event_ignored", event_id=event.id, type=event.type, reason=ignored)
@@ -147,14 +148,11 @@ def _environment(payload: Any) -> Any:
     return metadata.get("environment_id") if isinstance(metadata, dict) and "top_up_id" in metadata else None
 
 
-async def _wake_if_given_up(tx: Tx, inbox_event_id: UUID, state: str) -> None:
-    """A delivery of something that we had given up on is a reason to try once more."""
-    if state in ("parked", "dead"):
-        await tx.execute(
-            text(
-                "UPDATE inbox_events SET state = 'received', outcome = NULL, handled_at = NULL, next_attempt_at = :now"
-                " WHERE id = :id"
-            ),
-            {"now": clock.now(), "id": inbox_event_id},
-        )
-        await jobs.defer_inbox_event(tx, inbox_event_id)
+async def _wake(tx: Tx, inbox_event_id: UUID) -> None:
+    """A delivery of something that we had given up on, or took for none of ours, is a reason to look once more."""
+    await tx.execute(
+        update(inbox_events)
+        .where(inbox_events.c.id == inbox_event_id)
+        .values(state="received", outcome=None, handled_at=None, next_attempt_at=clock.now())
+    )
+    await jobs.defer_inbox_event(tx, inbox_event_id)

@@ -29,6 +29,8 @@ class TopUp:
     livemode: bool
     stripe_account: str | None
     payment_intent_id: str | None
+    customer_id: str | None
+    """Stripe's customer, with whom the payment is made. None until Stripe is asked for the payment."""
     request_params: dict[str, Any]
     leased_until: datetime
     cancel_reason: str | None
@@ -45,6 +47,7 @@ class TopUp:
             currency=self.currency,
             livemode=self.livemode,
             account=self.stripe_account,
+            customer=self.customer_id,
             cancel_reason=self.cancel_reason,
         )
 
@@ -76,9 +79,12 @@ async def lock_top_up(tx: Tx, top_up_id: UUID) -> TopUp:
     return _top_up(row)
 
 
-async def find_top_ups(tx: Tx, *conditions: Any, limit: int, offset: int = 0) -> list[TopUp]:
-    """Newest first."""
-    query = select(*_COLUMNS).where(*conditions).order_by(top_ups.c.created_at.desc(), top_ups.c.id.desc())
+async def find_top_ups(
+    tx: Tx, *conditions: Any, limit: int, offset: int = 0, oldest_first: bool = False
+) -> list[TopUp]:
+    order = (top_ups.c.created_at, top_ups.c.id)
+    query = select(*_COLUMNS).where(*conditions)
+    query = query.order_by(*order) if oldest_first else query.order_by(*(column.desc() for column in order))
     rows = await tx.execute(query.limit(limit).offset(offset))
     return [_top_up(row) for row in rows.mappings()]
 

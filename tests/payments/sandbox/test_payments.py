@@ -268,7 +268,7 @@ async def test_unknown_objects_and_addresses_are_not_found(client: stripe.Stripe
             await wanted
         assert (caught.value.http_status, caught.value.code) == (404, "resource_missing")
     with pytest.raises(stripe.InvalidRequestError, match="Unrecognized request URL"):
-        await client.v1.customers.create_async({})
+        await client.v1.coupons.create_async({})
 
 
 async def test_a_list_shows_250_payments_page_by_page_newest_first(client: stripe.StripeClient) -> None:

@@ -19,6 +19,11 @@ def _known_status(value: Any) -> Any:
     return value if value in _STATUSES else PaymentStatus.UNKNOWN
 
 
+def _id_of(value: Any) -> Any:
+    """A field that can be expanded holds an id or the whole object."""
+    return value.get("id") if isinstance(value, dict) else value
+
+
 class _StripeObject(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -39,6 +44,7 @@ class Payment(_StripeObject):
     amount_received: StrictInt = Field(ge=0, le=_MAX_AMOUNT)
     currency: StrictStr = Field(pattern="^[a-z]{3}$")
     livemode: StrictBool
+    customer: Annotated[StrictStr | None, BeforeValidator(_id_of)] = None
     metadata: dict[str, str]
     client_secret: StrictStr | None = Field(None, repr=False)
     last_payment_error: PaymentError | None = None
@@ -58,6 +64,7 @@ class Payment(_StripeObject):
             currency=self.currency,
             livemode=self.livemode,
             account=account,
+            customer=self.customer,
         )
 
 

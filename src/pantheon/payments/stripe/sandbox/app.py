@@ -68,6 +68,18 @@ def create_app(sandbox: Sandbox) -> Starlette:
     )
 
 
+def _create_customer(sandbox: Sandbox, call: Call) -> Json:
+    return sandbox.customers.create(call.params)
+
+
+def _retrieve_customer(sandbox: Sandbox, call: Call) -> Json:
+    return sandbox.customers.get(call.id)
+
+
+def _delete_customer(sandbox: Sandbox, call: Call) -> Json:
+    return sandbox.customers.delete(call.id)
+
+
 def _create_payment(sandbox: Sandbox, call: Call) -> Json:
     return sandbox.payments.create(call.params, call.cause)
 
@@ -114,6 +126,9 @@ def _retrieve_account(sandbox: Sandbox, call: Call) -> Json:
 
 
 OPERATIONS = (
+    Operation("POST", "/v1/customers", _create_customer, {"metadata{}": lambda _name, raw: raw}),
+    Operation("GET", "/v1/customers/{id}", _retrieve_customer),
+    Operation("DELETE", "/v1/customers/{id}", _delete_customer),
     Operation(
         "POST",
         "/v1/payment_intents",
@@ -127,6 +142,7 @@ OPERATIONS = (
             "description": params.at_most(1_000),
             "statement_descriptor_suffix": params.at_most(22),
             "receipt_email": params.email,
+            "customer": params.text,
         },
     ),
     Operation("GET", "/v1/payment_intents", _list_payments, PAGE),
@@ -328,6 +344,10 @@ def _refuse(asked: _Asked) -> None:
         )
     if asked.meets("key_in_use"):
         raise key_in_use(asked.key)
+    if asked.switch is not None and asked.meets("refuse"):
+        error = ApiError(asked.switch.status, "invalid_request_error", "This was asked of the sandbox.")
+        error.error |= asked.switch.error
+        raise error
 
 
 def _authenticate(sandbox: Sandbox, operation: Operation, request: Request, pairs: Pairs) -> bool:

@@ -33,6 +33,7 @@ def payment_intent(
     description: str | None,
     statement_descriptor_suffix: str | None,
     receipt_email: str | None,
+    customer: str | None,
 ) -> Json:
     id = new_id("pi")
     return {
@@ -52,7 +53,7 @@ def payment_intent(
         "confirmation_method": "automatic",
         "created": created,
         "currency": currency,
-        "customer": None,
+        "customer": customer,
         "customer_account": None,
         "description": description,
         "excluded_payment_method_types": None,
@@ -81,6 +82,41 @@ def payment_intent(
         "transfer_data": None,
         "transfer_group": None,
     }
+
+
+def customer(*, created: int, metadata: dict[str, str]) -> Json:
+    return {
+        "id": new_id("cus"),
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": created,
+        "currency": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "email": None,
+        "invoice_prefix": random_text(8).upper(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": metadata,
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+
+
+def deleted(id: str) -> Json:
+    return {"id": id, "object": "customer", "deleted": True}
 
 
 def shown_amount(intent: Json) -> str:
@@ -215,7 +251,7 @@ def charge(
         "captured": paid,
         "created": created,
         "currency": intent["currency"],
-        "customer": None,
+        "customer": intent["customer"],
         "description": intent["description"],
         "disputed": False,
         "failure_balance_transaction": None,

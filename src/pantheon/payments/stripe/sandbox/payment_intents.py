@@ -8,6 +8,7 @@ from pantheon.money.amounts import format_decimal
 from pantheon.money.currencies import CURRENCIES, MAX_MINOR, Currency
 from pantheon.payments.stripe.sandbox import objects
 from pantheon.payments.stripe.sandbox.cards import RETURNED_DEBIT, Decline, Method, find_method
+from pantheon.payments.stripe.sandbox.customers import Customers, checked_metadata
 from pantheon.payments.stripe.sandbox.errors import ApiError, invalid, missing, unexpected_state
 from pantheon.payments.stripe.sandbox.events import Cause, Events
 from pantheon.payments.stripe.sandbox.store import Json, Store
@@ -54,9 +55,12 @@ TRANSITIONS: dict[tuple[Status, Step], frozenset[Status]] = {
 
 
 class PaymentIntents:
-    def __init__(self, store: Store, events: Events, *, base_url: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, events: Events, customers: Customers, *, base_url: str, now: Callable[[], int]
+    ) -> None:
         self._store = store
         self._events = events
+        self._customers = customers
         self._base_url = base_url
         self._now = now
 
@@ -81,8 +85,9 @@ class PaymentIntents:
         if currency not in CURRENCIES:
             raise invalid(f"Invalid currency: {currency}. The sandbox takes {', '.join(CURRENCIES)}.", param="currency")
         _check_amount(params["amount"], CURRENCIES[currency])
-        metadata = {key: value for key, value in params.get("metadata", {}).items() if value}
-        _check_metadata(metadata)
+        metadata = checked_metadata(params)
+        if "customer" in params:
+            self._customers.check(params["customer"])
         intent = objects.payment_intent(
             created=self._now(),
             amount=params["amount"],
@@ -93,6 +98,7 @@ class PaymentIntents:
             description=params.get("description"),
             statement_descriptor_suffix=params.get("statement_descriptor_suffix"),
             receipt_email=params.get("receipt_email"),
+            customer=params.get("customer"),
         )
         self._store.put(intent)
         self._events.emit("payment_intent.created", intent, cause)
@@ -298,11 +304,3 @@ def _check_amount(amount: int, currency: Currency) -> None:
         raise invalid(f"Amount must be at least {shown(MIN_MINOR)}", code="amount_too_small", param="amount")
     if amount > MAX_MINOR:
         raise invalid(f"Amount must be no more than {shown(MAX_MINOR)}", code="amount_too_large", param="amount")
-
-
-def _check_metadata(metadata: dict[str, str]) -> None:
-    if len(metadata) > 50:
-        raise invalid("Metadata can have at most 50 keys.", param="metadata")
-    for key, value in metadata.items():
-        if len(key) > 40 or len(value) > 500:
-            raise invalid("Metadata keys have at most 40 characters and values 500.", param="metadata")

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from pantheon import clock
 from pantheon.payments.stripe.sandbox.cards import find_method, method_name
+from pantheon.payments.stripe.sandbox.customers import Customers
 from pantheon.payments.stripe.sandbox.delivery import Deliveries, Endpoint
 from pantheon.payments.stripe.sandbox.errors import ApiError, invalid, missing
 from pantheon.payments.stripe.sandbox.events import Cause, Crafted, Events
@@ -67,7 +68,10 @@ class Sandbox:
             self.store, self.switches, self.webhooks, api_version=self.api_version, now=self.now_seconds
         )
         self.idempotency = Idempotency(self.store, now=self.now_seconds)
-        self.payments = PaymentIntents(self.store, self.events, base_url=self.base_url, now=self.now_seconds)
+        self.customers = Customers(self.store, now=self.now_seconds)
+        self.payments = PaymentIntents(
+            self.store, self.events, self.customers, base_url=self.base_url, now=self.now_seconds
+        )
         self._delivering: asyncio.Task[None] | None = None
 
     @cached_property

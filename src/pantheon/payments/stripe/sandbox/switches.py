@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RequestFault = Literal["fail", "lose_request", "lose_answer", "rate_limit", "key_in_use", "hang", "webhook_first"]
+RequestFault = Literal[
+    "fail", "lose_request", "lose_answer", "rate_limit", "key_in_use", "refuse", "hang", "webhook_first"
+]
 WebhookFault = Literal["drop_webhook", "duplicate_webhook", "delay_webhook", "hold_webhook"]
 
 DESCRIPTIONS: dict[str, str] = {
@@ -16,6 +18,7 @@ DESCRIPTIONS: dict[str, str] = {
     "lose_answer": "do the work, then drop the connection instead of answering",
     "rate_limit": "answer 429, before the idempotency layer; `code` may be lock_timeout",
     "key_in_use": "answer 409 as if a request with the same idempotency key were still running",
+    "refuse": "answer with `status` and an error that has the fields in `error`, such as type and code, and do no work",
     "hang": "wait `ms` before doing the work, with the idempotency key in use",
     "webhook_first": "deliver the webhooks and wait `ms` before answering; `pay` a new payment with this method first",
     "drop_webhook": "never deliver it; the event can still be listed",
@@ -38,6 +41,8 @@ class Switch(BaseModel):
     work: bool = False
     saved: bool = True
     code: Literal["lock_timeout"] | None = None
+    status: int = Field(default=400, ge=400, le=599)
+    error: dict[str, str] = Field(default_factory=dict)
     pay: str | None = None
 
 
