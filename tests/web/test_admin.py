@@ -96,7 +96,7 @@ async def test_a_wrong_grant_is_explained_and_keeps_what_was_written(installatio
         ({"note": "a" * 257}, "Note must have at most 256 characters."),
         ({"note": "a\x00b"}, "Note must not contain control or invisible characters."),
         ({"expires_on": "tomorrow"}, "Expires on must be a date."),
-        ({"expires_on": "2020-01-01"}, "Expires at must be in the future."),
+        ({"expires_on": "2020-01-01"}, "Expires at must be in the future"),
         ({"expires_on": "9999-12-31"}, "Expires on must be a date."),
     ):
         answer = await owner.post(f"/admin/users/{ada.id}/grant", **{**good, **wrong})

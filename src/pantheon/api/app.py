@@ -12,6 +12,7 @@ from pantheon.api.routes import admin_wallets, api_keys, auth, health, top_ups, 
 from pantheon.runtime import Runtime
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_SECONDS = 30
 
 
 def create_api(runtime: Runtime) -> FastAPI:
@@ -29,7 +30,7 @@ def create_api(runtime: Runtime) -> FastAPI:
             expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-Id"],
         )
     limits = {webhooks.PATH: webhooks.MAX_BODY_BYTES}
-    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=limits)
+    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=limits, seconds=MAX_BODY_SECONDS)
     app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
     return app
 
@@ -48,9 +49,9 @@ def _routes() -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
     )
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
     for module in (health, auth, api_keys, wallet, top_ups, admin_wallets):
         api.include_router(module.router)
     app.include_router(api)
-    app.include_router(webhooks.router)
+    app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
     return app

@@ -1,5 +1,6 @@
 """What happens to every request, as bare ASGI: it gets an id, safe headers, and one line in the log."""
 
+import asyncio
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -74,14 +75,16 @@ class RequestMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies over the limit, by what they say of their length and by what really comes.
+    """Refuses bodies over the limit, by what they say of their length and by what really comes, and those too slow.
 
     FastAPI has a limit of its own, which answers in plain text where our callers are promised problem details.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, limits: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, *, limit: int, limits: Mapping[str, int], seconds: float) -> None:
         self._app = app
         self._limit = limit
+        self._seconds = seconds
+        """How long a whole body may take to arrive."""
         self._limits = limits
         """Paths with another limit."""
 
@@ -96,15 +99,24 @@ class BodyLimitMiddleware:
             await response(scope, receive, send)
             return
 
-        async def receive_within_limit() -> Message:
-            nonlocal left
-            message = await receive()
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        more = True
+
+        async def receive_within_limits() -> Message:
+            nonlocal left, more
+            try:
+                # Once the body is there, what is waited for is the caller going away.
+                async with asyncio.timeout_at(deadline if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            more = bool(message.get("more_body"))
             left -= len(message.get("body", b""))
             if left < 0:
                 raise HTTPException(413)
             return message
 
-        await self._app(scope, receive_within_limit, send)
+        await self._app(scope, receive_within_limits, send)
 
 
 def route_of(scope: Scope) -> str | None:

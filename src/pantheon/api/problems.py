@@ -45,6 +45,25 @@ STATUS: dict[type[PantheonError], int] = {
     errors.DatabaseUnavailableError: 503,
 }
 
+DESCRIPTION: dict[str, Any] = {
+    "description": "What went wrong, as problem details (RFC 9457).",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["title", "status", "detail", "code"],
+                "properties": {
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "code": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+"""Of every answer that is not a success, for the description of the API."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -73,15 +92,21 @@ def problem_of(error: PantheonError) -> ProblemResponse:
     if status == 500:
         # What an invariant says is for the operator's eyes.
         return problem(500, code=error.code, detail=PantheonError.detail)
+    extras = dict(error.extras)
+    if isinstance(error, errors.InvalidInputError):
+        extras["errors"] = [{"loc": ["body"], "msg": error.message, "type": error.code}]
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return problem(status, code=error.code, detail=error.message, headers=headers, extras=error.extras)
+    return problem(status, code=error.code, detail=error.message, headers=headers, extras=extras)
 
 
 def validation_problem(errors: Sequence[Mapping[str, Any]]) -> ProblemResponse:
     """Names what is wrong and where. The value is left out: it may be a secret, and may not even be JSON (NaN)."""
-    shown = [{"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]} for item in errors]
+    shown = [
+        {"loc": list(item["loc"]), "msg": item["msg"].removeprefix("Value error, "), "type": item["type"]}
+        for item in errors
+    ]
     first = shown[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header"))
     detail = f"{where}: {first['msg']}" if where else str(first["msg"])

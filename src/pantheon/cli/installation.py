@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import typer
+from sqlalchemy import func, select
 
 from pantheon import logs
 from pantheon import settings as all_settings
@@ -15,6 +16,7 @@ from pantheon.api.server import bind, serving
 from pantheon.cli.connect import home_of
 from pantheon.db import embedded
 from pantheon.db.migrate import current, head, migrate
+from pantheon.db.tables import inbox_events
 from pantheon.errors import SettingsError
 from pantheon.payments.stripe.sandbox import Sandbox
 from pantheon.payments.stripe.sandbox.address import Address, read_address, write_address
@@ -40,6 +42,8 @@ async def run(*, host: str, port: int, worker: bool) -> None:
         if needs_sandbox:
             settings = await _with_sandbox(stack, settings, port=port)
         runtime = await stack.enter_async_context(open_runtime(settings, sandbox=needs_sandbox))
+        if not settings.is_local:
+            await _refuse_unverified_events(runtime)
         await stack.enter_async_context(serving(create_app(runtime), listener, proxies=settings.forwarded_allow_ips))
         if worker:
             await stack.enter_async_context(working(runtime))
@@ -78,6 +82,17 @@ async def _with_database(stack: AsyncExitStack, settings: Settings) -> Settings:
             f"The database is at revision {found or 'none'} and this version needs {head()}. Run: pantheon db migrate"
         )
     return settings
+
+
+async def _refuse_unverified_events(runtime: Runtime) -> None:
+    """Credits that the local shortcut made, without anybody's signature, must never be real ones."""
+    async with runtime.database.transaction() as tx:
+        found = await tx.scalar(select(func.count()).select_from(inbox_events).where(~inbox_events.c.verified))
+    if found:
+        raise SettingsError(
+            f"DATABASE_URL names a database with {found} payment events that nobody signed: it was used with"
+            " APP_ENV=local and no STRIPE_WEBHOOK_SECRET. Its credits may be forged; use another database."
+        )
 
 
 async def _with_sandbox(stack: AsyncExitStack, settings: Settings, *, port: int) -> Settings:

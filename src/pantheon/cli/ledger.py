@@ -1,6 +1,14 @@
+import asyncio
+from typing import TYPE_CHECKING
+
 import typer
 
+if TYPE_CHECKING:
+    from pantheon.ledger.verify import Break
+
 app = typer.Typer(no_args_is_help=True)
+
+_SIGN_OF_LIFE_SECONDS = 10
 
 
 @app.callback()
@@ -10,23 +18,41 @@ def ledger() -> None:
 
 @app.command()
 def verify() -> None:
-    """Compute every balance, grant and hash again from the transfers; name each row that differs and exit 1.
+    """Compute every balance, grant and hash again, and the chain of the audit log; name each row that differs, exit 1.
 
     Example: pantheon ledger verify
     """
-    import asyncio
-
-    from pantheon.cli.connect import connect
-    from pantheon.ledger import verify as proof
-
-    async def found() -> tuple[list[proof.Break], int]:
-        async with connect() as (_, database), database.transaction() as tx:
-            return await proof.verify(tx), await proof.count_transfers(tx)
-
-    breaks, transfers = asyncio.run(found())
+    breaks, counted = asyncio.run(_verify())
     for item in breaks:
         typer.secho(f"{item.check}: {item.row}: {item.detail}", fg=typer.colors.RED)
     if breaks:
-        typer.secho(f"{len(breaks)} breaks in {transfers} transfers.", fg=typer.colors.RED, err=True)
+        typer.secho(f"{len(breaks)} breaks in {counted}.", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
-    typer.secho(f"The books are whole: {transfers} transfers verified.", fg=typer.colors.GREEN)
+    typer.secho(f"The books are whole: {counted} verified.", fg=typer.colors.GREEN)
+
+
+async def _verify() -> "tuple[list[Break], str]":
+    from sqlalchemy import text
+
+    from pantheon import audit
+    from pantheon.cli.connect import connect
+    from pantheon.ledger import verify as proof
+
+    async with connect() as (_, database), database.transaction() as tx:
+        # The application's role is cut off after seconds, which is not enough to read everything ever booked.
+        await tx.execute(text("SET LOCAL statement_timeout = 0"))
+        counted = f"{await proof.count_transfers(tx)} transfers and {await audit.count(tx)} audit rows"
+        typer.echo(f"Verifying {counted} …", err=True)
+        alive = asyncio.create_task(_show_signs_of_life())
+        try:
+            return [*await proof.verify(tx), *await audit.verify(tx)], counted
+        finally:
+            alive.cancel()
+
+
+async def _show_signs_of_life() -> None:
+    seconds = 0
+    while True:
+        await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
+        seconds += _SIGN_OF_LIFE_SECONDS
+        typer.echo(f"  … {seconds} s", err=True)

@@ -10,7 +10,7 @@ from pantheon.cli.connect import errors_shown
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    worker: Annotated[bool, typer.Option(help="Run background jobs too. Nothing is credited while no process does.")] = True,
+    worker: Annotated[bool, typer.Option(help="Run background jobs too; without them nothing is credited.")] = True,
 ) -> None:
     """Serve the API and the pages, and run the background jobs.
 

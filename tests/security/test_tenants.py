@@ -1,0 +1,117 @@
+"""S12, S13: nobody reaches what is another's, on any route with an id, and no other site uses anybody's cookie."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pantheon.users.rights import Role
+from tests.installation import Installation, Person
+
+Install = Callable[..., AbstractAsyncContextManager[Installation]]
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+async def _things_of(installation: Installation, person: Person) -> dict[str, str]:
+    """What a person has, by the name that routes give its id. A new name in a route has to be added here."""
+    key = await installation.client.post(
+        "/api/v1/users/me/api-keys", json={"name": "k", "scopes": ["wallet:read"]}, headers=person.headers
+    )
+    return {
+        "user_id": str(person.id),
+        "top_up_id": (await installation.top_up(person)).json()["top_up_id"],
+        "api_key_id": key.json()["id"],
+    }
+
+
+async def _routes_with_ids(installation: Installation) -> list[tuple[str, str]]:
+    document = (await installation.client.get("/api/v1/openapi.json")).json()
+    return [(m, path) for path, item in document["paths"].items() if "{" in path for m in item if m in METHODS]
+
+
+def _body(method: str, path: str) -> dict[str, Any]:
+    amount = {"json": {"amount": "1", "note": "x"}}
+    return amount if method == "post" and path.endswith(("/grant", "/adjust")) else {}
+
+
+async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
+    installation: Installation, subtests: pytest.Subtests
+) -> None:
+    """T-202. A route that is new is tried as well, because the routes are read from the API's own description."""
+    ada = await installation.person()
+    bob = await installation.person(email="bob@example.com")
+    analyst = await installation.person(Role.ANALYST, email="analyst@example.com")
+    things = await _things_of(installation, ada)
+    before = installation.rows("SELECT state FROM top_ups"), installation.rows("SELECT revoked_at FROM api_keys")
+    routes = await _routes_with_ids(installation)
+    assert len(routes) >= 6
+
+    for method, path in routes:
+        with subtests.test(method=method, path=path):
+            theirs = re.sub(r"{(\w+)}", lambda name: things[name[1]], path)
+            nobodys = re.sub(r"{\w+}", str(uuid4()), path)
+            body = _body(method, path)
+
+            answer = await installation.client.request(method, theirs, headers=bob.headers, **body)
+            unknown = await installation.client.request(method, nobodys, headers=bob.headers, **body)
+            anonymous = await installation.client.request(method, theirs, **body)
+
+            is_admin = "/admin/" in path
+            assert answer.status_code == (403 if is_admin else 404)
+            # Whether the id exists must not show.
+            assert (unknown.status_code, unknown.json()) == (answer.status_code, answer.json())
+            assert anonymous.status_code == 401
+            if is_admin and method != "get":
+                assert (
+                    await installation.client.request(method, theirs, headers=analyst.headers, **body)
+                ).status_code == 403
+    assert before == (
+        installation.rows("SELECT state FROM top_ups"),
+        installation.rows("SELECT revoked_at FROM api_keys"),
+    )
+    assert installation.rows("SELECT FROM transfers") == []
+
+
+HOSTILE_IDS = [
+    "0",
+    "-1",
+    "null",
+    "%2e%2e",
+    "%00",
+    "%27%20OR%201=1--",
+    "a" * 5000,
+    "%F0%9F%92%A9",
+    "%ff",
+    "00000000-0000",
+]
+
+
+async def test_no_id_breaks_a_route(installation: Installation, subtests: pytest.Subtests) -> None:
+    """S27, T-210."""
+    owner = await installation.person(Role.OWNER)
+    for method, path in await _routes_with_ids(installation):
+        for hostile in HOSTILE_IDS:
+            with subtests.test(method=method, path=path, id=hostile[:20]):
+                answer = await installation.client.request(
+                    method, re.sub(r"{\w+}", hostile, path), headers=owner.headers, **_body(method, path)
+                )
+
+                assert answer.status_code in (404, 405, 422)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.evil.example"])
+async def test_other_sites_get_no_permission_and_named_ones_get_no_cookie(install: Install, origin: str) -> None:
+    """T-201."""
+    async with install(api_cors_allowed_origins="https://app.example", worker=False) as installation:
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        for path in ("/api/v1/auth/me", "/api/v1/users/me/wallet/top-up", "/webhooks/stripe"):
+            refused = await installation.client.options(path, headers={"Origin": origin, **asked})
+            named = await installation.client.options(path, headers={"Origin": "https://app.example", **asked})
+
+            assert "access-control-allow-origin" not in refused.headers
+            assert named.headers["access-control-allow-origin"] == "https://app.example"
+            assert "access-control-allow-credentials" not in named.headers
