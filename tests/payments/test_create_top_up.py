@@ -211,23 +211,24 @@ async def test_a_key_names_the_row_and_the_row_is_there_first(installation: Inst
     assert set(creations(installation)) == {f"topup-create-{row['id']}"}
 
 
-async def test_a_repeat_goes_on_with_a_payment_whose_answer_was_lost(installation: Installation) -> None:
-    ada = await installation.person()
-    installation.sandbox.switches.add(Switch(name="lose_answer", on="POST /v1/payment_intents", times=3))
-    lost = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
-    assert lost.status_code == 503
-    assert (await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})).status_code == 409
-    installation.execute("UPDATE top_ups SET leased_until = now()")
+async def test_a_repeat_goes_on_with_a_payment_whose_answer_was_lost(install: Install) -> None:
+    async with install(worker=False) as installation:
+        ada = await installation.person()
+        installation.sandbox.switches.add(Switch(name="lose_answer", on="POST /v1/payment_intents", times=3))
+        lost = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
+        assert lost.status_code == 503
+        assert (await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})).status_code == 409
+        installation.execute("UPDATE top_ups SET leased_until = now()")
 
-    answer = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
+        answer = await installation.top_up(ada, "10.00", **{"Idempotency-Key": "attempt-1"})
 
-    assert answer.status_code == 200
-    assert len(set(creations(installation))) == 1
-    assert installation.sandbox.store.count("payment_intent") == 1
+        assert answer.status_code == 200
+        assert len(set(creations(installation))) == 1
+        assert installation.sandbox.store.count("payment_intent") == 1
 
 
 async def test_a_payment_that_stripe_refuses_ends_the_top_up(install: Install) -> None:
-    async with install(stripe_account_id=None, top_up_min_usd="0.50") as installation:
+    async with install(worker=False, stripe_account_id=None, top_up_min_usd="0.50") as installation:
         ada = await installation.person()
         installation.execute("ALTER TABLE top_ups DISABLE TRIGGER top_ups_promise_is_fixed")
         installation.sandbox.switches.add(Switch(name="lose_request", on="POST /v1/payment_intents", times=3))

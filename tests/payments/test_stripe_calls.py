@@ -23,6 +23,13 @@ CREATE = "POST /v1/payment_intents"
 KEY = {"Idempotency-Key": "attempt-1"}
 
 
+@pytest.fixture
+async def installation(install: Install) -> AsyncIterator[Installation]:
+    """Without a worker: its sweep at each full minute would take over what these tests leave half done."""
+    async with install(worker=False) as installation:
+        yield installation
+
+
 def keys(installation: Installation) -> list[str]:
     return [
         request["idempotency_key"]
