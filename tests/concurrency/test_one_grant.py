@@ -124,8 +124,7 @@ async def test_one_safeguard_fewer_is_still_one_grant(
     installation.sandbox.play(top_up_id, "decline")
     await installation.all_events_handled()
     payment = succeeded(installation.sandbox.payments.find(top_up_id))
-    with psycopg.connect(owner_url, autocommit=True) as owner:
-        owner.execute(off.encode())
+    await asyncio.to_thread(_switch_off, owner_url, off)
 
     bodies = [event_for(payment, id=f"evt_crafted_{0 if same_event else number}") for number in range(TIMES)]
     answers = await asyncio.gather(*(installation.post_event(body, signed(body)) for body in bodies))
@@ -134,6 +133,12 @@ async def test_one_safeguard_fewer_is_still_one_grant(
     await eventually(lambda: _crafted_done(installation), seconds=30)
     granted_once(installation)
     assert await installation.balance(ada) == "333.33"
+
+
+def _switch_off(owner_url: str, statements: str) -> None:
+    """In a thread: it waits for transactions of the application, which runs in this process too."""
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute(statements.encode())
 
 
 async def _crafted_done(it: Installation) -> bool:
