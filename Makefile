@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+# More than the cores: tests mostly wait, for a browser, a commit or another process.
+WORKERS ?= 4
 TIME ?= 10m
 
 .DEFAULT_GOAL := help
