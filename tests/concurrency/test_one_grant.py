@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import psycopg
 import pytest
 
 from pantheon.db.engine import Database
+from pantheon.payments.stripe.client import API_VERSION
+from pantheon.payments.stripe.sandbox import Switch
 from tests.crash.processes import Service, free_port, service
 from tests.installation import Installation, eventually
 from tests.payments.events import event_for, signed, succeeded
@@ -65,6 +68,61 @@ async def test_50_deliveries_of_one_event_at_once(installation: Installation) ->
     await installation.all_events_handled()
     (event,) = installation.rows("SELECT received_count FROM inbox_events WHERE event_id = 'evt_crafted'")
     assert event["received_count"] == TIMES
+    granted_once(installation)
+
+
+@pytest.mark.parametrize("other", ["the charge", "an endpoint of an older version", "Checkout"])
+async def test_two_kinds_of_news_of_one_payment_at_once(installation: Installation, other: str) -> None:
+    """T-055, T-056, T-057: both by turns, each several times, with ids of their own."""
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    installation.sandbox.switches.add(Switch(name="drop_webhook", times=None))
+    installation.sandbox.play(top_up_id, "pay")
+    payment = installation.sandbox.payments.find(top_up_id)
+    metadata = {"metadata": payment["metadata"]}
+    objects: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "the charge": (
+            {
+                "id": payment["latest_charge"],
+                "object": "charge",
+                "status": "succeeded",
+                "payment_intent": payment["id"],
+            },
+            {"type": "charge.succeeded"},
+        ),
+        "an endpoint of an older version": (
+            {"id": payment["id"], "object": "payment_intent", "status": "succeeded"},
+            {"api_version": "2017-08-15"},
+        ),
+        "Checkout": (
+            {
+                "id": "cs_test_1",
+                "object": "checkout.session",
+                "payment_status": "paid",
+                "payment_intent": payment["id"],
+            },
+            {"type": "checkout.session.completed"},
+        ),
+    }
+    told, fields = objects[other]
+    bodies = [
+        body
+        for number in range(10)
+        for body in (
+            event_for(payment, id=f"evt_crafted_new_{number}", api_version=API_VERSION),
+            event_for(told | metadata, **{"id": f"evt_crafted_old_{number}", "api_version": API_VERSION} | fields),
+        )
+    ]
+
+    answers = await asyncio.gather(*(installation.post_event(body, signed(body)) for body in bodies))
+
+    assert [answer.status_code for answer in answers] == [200] * len(bodies)
+    is_used = other == "an endpoint of an older version"
+    assert {answer.json()["status"] for answer in answers[1::2]} == {"ok" if is_used else "ignored"}
+    await installation.becomes(ada, top_up_id, "credited")
+    await installation.all_events_handled()
+    states = installation.rows("SELECT state FROM inbox_events WHERE event_id LIKE 'evt_crafted%%' AND %s", True)
+    assert sorted(row["state"] for row in states) == ["done"] * 10 + ["done" if is_used else "ignored"] * 10
     granted_once(installation)
 
 

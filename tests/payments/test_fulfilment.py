@@ -1,10 +1,17 @@
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from pantheon.payments.stripe.sandbox import Crafted, Switch
+from pantheon.worker.clean_up import EVENT_BODIES_KEPT, clean_up
+from pantheon.worker.run import working
 from tests.installation import Installation, Person
 from tests.payments.events import event_for, signed, succeeded
+
+Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
 
 async def opened(installation: Installation) -> tuple[Person, str]:
@@ -197,15 +204,57 @@ async def test_a_returned_debit_can_be_paid_again(installation: Installation) ->
     await installation.becomes(ada, top_up_id, "awaiting_payment")
 
 
-async def test_an_event_of_another_api_version_is_read_from_stripe(installation: Installation) -> None:
+@pytest.mark.parametrize("told", [{"amount_received": 1}, {}], ids=["another amount", "no amount"])
+async def test_an_event_of_another_api_version_is_read_from_stripe(
+    installation: Installation, told: dict[str, Any]
+) -> None:
+    """T-067: of what another version says, only the names of the payment and of our row are used."""
     ada, top_up_id = await opened(installation)
     installation.sandbox.switches.add(Switch(name="drop_webhook", times=None))
+    payment = installation.sandbox.payments.find(top_up_id)
+    old = {name: payment[name] for name in ("id", "object", "metadata")} | {"status": "succeeded"} | told
+    unpaid = event_for(old, id="evt_crafted_unpaid", api_version="2017-08-15")
+    assert (await installation.post_event(unpaid, signed(unpaid))).status_code == 200
+    await installation.all_events_handled()
+    assert transfers(installation) == []
     installation.sandbox.play(top_up_id, "pay")
-    stale = {"id": installation.sandbox.payments.find(top_up_id)["id"], "amount_received": 1}
 
-    await installation.sandbox.emit(top_up_id, Crafted(object=stale, event={"api_version": "2017-08-15"}))
+    paid = event_for(old, id="evt_crafted_paid", api_version="2017-08-15")
+    assert (await installation.post_event(paid, signed(paid))).status_code == 200
 
     await installation.becomes(ada, top_up_id, "credited")
+    assert [row["amount"] for row in transfers(installation)] == [333_330_000_000]
+
+
+async def test_an_event_that_comes_again_after_its_body_was_dropped_changes_nothing(installation: Installation) -> None:
+    """T-053: what stays of an event for ever is enough to know it by, and that it is done."""
+    ada, top_up_id = await opened(installation)
+    body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+    await installation.post_event(body, signed(body))
+    await installation.becomes(ada, top_up_id, "credited")
+    query = "SELECT state, outcome, octet_length(body) AS size, received_count FROM inbox_events WHERE event_id = %s"
+    kept = {"state": "done", "outcome": "credited", "size": len(body), "received_count": 1}
+    _let_pass(installation, EVENT_BODIES_KEPT - timedelta(hours=1))
+    await clean_up(installation.runtime.database)
+    assert installation.rows(query, "evt_crafted") == [kept]
+    _let_pass(installation, timedelta(hours=2))
+    await clean_up(installation.runtime.database)
+    assert installation.rows(query, "evt_crafted") == [kept | {"size": 0}]
+
+    answer = await installation.post_event(body, signed(body))
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "already_processed"})
+    assert installation.rows(query, "evt_crafted") == [kept | {"size": 0, "received_count": 2}]
+    assert (
+        installation.rows("SELECT FROM procrastinate_jobs WHERE status = 'todo' AND task_name LIKE '%%inbox%%'") == []
+    )
+    assert len(transfers(installation)) == 1
+
+
+def _let_pass(installation: Installation, time: timedelta) -> None:
+    installation.execute(
+        "UPDATE inbox_events SET received_at = received_at - %s, handled_at = handled_at - %s", time, time
+    )
 
 
 async def test_the_webhook_may_come_before_the_answer(installation: Installation) -> None:
@@ -221,6 +270,43 @@ async def test_the_webhook_may_come_before_the_answer(installation: Installation
     assert answer.json()["status"] == "credited"
     assert answer.json()["client_secret"]
     assert await installation.balance(ada) == "333.33"
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "reason"),
+    [
+        ({}, "credited", None),
+        ({"amount_received": 999}, "review", "received_less"),
+        ({"currency": "jpy"}, "review", "currency_differs"),
+        ({"customer": "cus_of_somebody_else"}, "review", "customer_differs"),
+    ],
+)
+async def test_a_payment_whose_id_never_reached_us_is_adopted_if_all_of_it_is_right(
+    install: Install, change: dict[str, Any], state: str, reason: str | None
+) -> None:
+    """T-074."""
+    async with install(worker=False) as it:
+        ada = await it.person()
+        it.sandbox.switches.add(Switch(name="lose_answer", on="POST /v1/payment_intents", times=3))
+        key = {"Idempotency-Key": "k"}
+        assert (await it.top_up(ada, **key)).status_code == 503
+        (row,) = it.rows("SELECT id, state, payment_intent_id FROM top_ups")
+        assert (row["state"], row["payment_intent_id"]) == ("creating", None)
+        payment = it.sandbox.payments.find(str(row["id"]))
+        body = event_for(succeeded(payment, **change))
+        assert (await it.post_event(body, signed(body))).status_code == 200
+
+        async with working(it.runtime):
+            await it.becomes(ada, str(row["id"]), state)
+
+        (found,) = it.rows(
+            "SELECT t.payment_intent_id, p.review_reason FROM top_ups t JOIN payments p ON p.top_up_id = t.id"
+        )
+        assert found == {"payment_intent_id": payment["id"], "review_reason": reason}
+        assert len(transfers(it)) == (state == "credited")
+        again = await it.top_up(ada, **key)
+        assert (again.status_code, again.json()["top_up_id"]) == (200, str(row["id"]))
+        assert it.sandbox.store.count("payment_intent") == 1
 
 
 async def sweep(installation: Installation) -> None:

@@ -1,5 +1,6 @@
 """Request bodies: read exactly, without unknown fields, with amounts and texts that are what they should be."""
 
+import unicodedata
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -62,8 +63,8 @@ def _plain_text(value: Any) -> Any:
         raise ValueError("must be a text")
     if isinstance(value, str) and not all(character.isprintable() or character == "\n" for character in value):
         raise ValueError("must not contain control or invisible characters")
-    return value
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 PlainText = Annotated[str, BeforeValidator(_plain_text)]
-"""Text of a person: no control characters, which neither PostgreSQL nor a page can show."""
+"""Text of a person, in Unicode's form C: no control characters, which neither PostgreSQL nor a page can show."""

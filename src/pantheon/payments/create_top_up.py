@@ -39,6 +39,8 @@ from pantheon.payments.top_ups import TopUp, find_top_ups, get_top_up, lock_top_
 from pantheon.settings import Settings
 
 _SAME_ATTEMPT = timedelta(minutes=10)
+_REQUESTS_PER_TOP_UP = 5
+"""How often a top-up may be asked for again, on average: each time is a call to Stripe."""
 LEASE = timedelta(seconds=30)
 """How long the process that created a row has for its call to Stripe before others may take over."""
 KEY_LIFE = timedelta(hours=23)
@@ -104,6 +106,8 @@ async def _reserve(
     """The row for this request, and whether it is new."""
     # One at a time for each user, so that parallel requests cannot pass the same limit together.
     await locks.take(tx, Lock.TOP_UPS_OF_USER, str(user_id))
+    most = settings.rate_limit_top_ups_per_hour * _REQUESTS_PER_TOP_UP
+    await rate_limit.hit(tx, f"top_up_requests:{user_id}", limit=most, window_seconds=3600)
     top_up_id = uuid7()
     if request is not None:
         replay = await idempotency.claim(tx, request, resource_id=top_up_id)

@@ -11,11 +11,11 @@ from pantheon import clock, failpoints
 from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events
-from pantheon.errors import NotFoundError, PantheonError
+from pantheon.errors import NotFoundError, PantheonError, PaymentsNotConfiguredError
 from pantheon.money.top_up import needs_reread
 from pantheon.payments.fulfil import fulfil
 from pantheon.payments.stripe.client import API_VERSION, Stripe
-from pantheon.payments.stripe.objects import Event, Payment
+from pantheon.payments.stripe.objects import Event, NamedPayment, Payment
 from pantheon.payments.stripe.webhooks import parse_event
 from pantheon.payments.top_ups import get_top_up
 
@@ -56,10 +56,10 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
         event = await _unhandled(tx, inbox_event_id)
         if event is None:
             return
-        payment, top_up_id = _read(event)
-        stale = await _is_stale(tx, event, payment, top_up_id)
-    if stale and stripe is not None:
-        payment = await stripe.retrieve_payment(payment.id)
+        told, top_up_id = _read(event)
+        payment = await _believed(tx, told, top_up_id)
+    if payment is None:
+        payment = await _current(stripe, told)
     async with database.transaction() as tx:
         # Whoever holds this row is the only one who handles the event.
         if await _unhandled(tx, inbox_event_id, lock=True) is None:
@@ -84,27 +84,37 @@ async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> Eve
     return None if body is None else parse_event(bytes(body))
 
 
-def _read(event: Event) -> tuple[Payment, UUID]:
+def _read(event: Event) -> tuple[NamedPayment, UUID]:
+    """What the event tells of a payment: all of it, or its name where another version of the API rendered the rest."""
+    other_version = event.api_version is not None and _release(event.api_version) != _release(API_VERSION)
     try:
-        payment = Payment.model_validate(event.payload)
+        told = (NamedPayment if other_version else Payment).model_validate(event.payload)
     except ValidationError:
         raise _ParkedError("payment_unreadable") from None
     try:
-        return payment, UUID(payment.metadata["top_up_id"])
+        return told, UUID(told.metadata["top_up_id"])
     except (KeyError, ValueError):
         raise _ParkedError("top_up_id_unreadable") from None
 
 
-async def _is_stale(tx: Tx, event: Event, payment: Payment, top_up_id: UUID) -> bool:
-    """Whether Stripe has to be asked for the payment as it is now, because the event's copy may mislead."""
+async def _believed(tx: Tx, told: NamedPayment, top_up_id: UUID) -> Payment | None:
+    """The event's own copy of the payment; None where Stripe has to be asked, because the copy may mislead."""
     try:
         top_up = await get_top_up(tx, top_up_id)
     except NotFoundError:
         raise _ParkedError("top_up_unknown") from None
-    if top_up.payment_intent_id not in (None, payment.id):
-        return False
-    other_version = event.api_version is not None and _release(event.api_version) != _release(API_VERSION)
-    return other_version or needs_reread(top_up.state, payment.status)
+    if not isinstance(told, Payment):
+        return None
+    is_its_payment = top_up.payment_intent_id in (None, told.id)
+    return None if is_its_payment and needs_reread(top_up.state, told.status) else told
+
+
+async def _current(stripe: Stripe | None, told: NamedPayment) -> Payment:
+    if stripe is not None:
+        return await stripe.retrieve_payment(told.id)
+    if isinstance(told, Payment):
+        return told
+    raise PaymentsNotConfiguredError
 
 
 def _release(version: str) -> str:

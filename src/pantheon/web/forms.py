@@ -1,5 +1,6 @@
 """Fields of forms. Whatever is missing or was sent as a file counts as left empty."""
 
+import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ class Form:
 
     def text(self, name: str, *, longest: int = 320) -> str:
         """Without spaces around it. Raises InvalidInputError for what no person would type into a field."""
-        value = self.secret(name).strip()
+        value = unicodedata.normalize("NFC", self.secret(name).strip())
         if len(value) > longest:
             raise InvalidInputError(f"{name} must have at most {longest} characters")
         if not value.isprintable():

@@ -2,16 +2,17 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Table, delete
+from sqlalchemy import Table, delete, func, update
 from sqlalchemy.sql import ColumnElement
 
 from pantheon import clock
 from pantheon.db.engine import Database
-from pantheon.db.tables import idempotency_keys, one_time_links, rate_limits, sessions
+from pantheon.db.tables import idempotency_keys, inbox_events, one_time_links, rate_limits, sessions
 from pantheon.wallets.expire_grants import expire_grants
 
 IDEMPOTENCY_KEYS_KEPT = timedelta(days=30)
 _RATE_LIMITS_KEPT = timedelta(days=2)
+EVENT_BODIES_KEPT = timedelta(days=400)
 
 
 async def clean_up(database: Database) -> None:
@@ -26,3 +27,13 @@ async def clean_up(database: Database) -> None:
     async with database.transaction() as tx:
         for table, condition in outdated:
             await tx.execute(delete(table).where(condition))
+        # The row itself stays for ever, so that an event is known whenever it comes again.
+        await tx.execute(
+            update(inbox_events)
+            .where(
+                inbox_events.c.received_at < now - EVENT_BODIES_KEPT,
+                inbox_events.c.state.in_(["done", "ignored"]),
+                func.octet_length(inbox_events.c.body) > 0,
+            )
+            .values(body=b"")
+        )

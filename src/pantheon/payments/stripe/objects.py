@@ -35,17 +35,22 @@ class PaymentError(_StripeObject):
     decline_code: StrictStr | None = None
 
 
-class Payment(_StripeObject):
-    """A PaymentIntent."""
+class NamedPayment(_StripeObject):
+    """What every version of the API says in the same way of a PaymentIntent."""
 
     id: StrictStr = Field(pattern=r"^pi_[A-Za-z0-9_]{1,250}$")
+    metadata: dict[str, str]
+
+
+class Payment(NamedPayment):
+    """A PaymentIntent."""
+
     status: Annotated[PaymentStatus, BeforeValidator(_known_status)]
     amount: StrictInt = Field(ge=0, le=_MAX_AMOUNT)
     amount_received: StrictInt = Field(ge=0, le=_MAX_AMOUNT)
     currency: StrictStr = Field(pattern="^[a-z]{3}$")
     livemode: StrictBool
     customer: Annotated[StrictStr | None, BeforeValidator(_id_of)] = None
-    metadata: dict[str, str]
     client_secret: StrictStr | None = Field(None, repr=False)
     last_payment_error: PaymentError | None = None
     next_action: dict[str, Any] | None = None
