@@ -17,6 +17,7 @@ def errors_shown() -> Iterator[None]:
     """An error that we know ends the command with its message and status 1, without a traceback."""
     from sqlalchemy.exc import OperationalError
 
+    from pantheon.db.backup import BackupError
     from pantheon.db.embedded import EmbeddedServerError
     from pantheon.errors import PantheonError
 
@@ -26,7 +27,7 @@ def errors_shown() -> Iterator[None]:
         reason = str(error.orig).strip().splitlines()[-1]
         typer.secho(f"pantheon: the database of DATABASE_URL cannot be used: {reason}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
-    except (PantheonError, EmbeddedServerError) as error:
+    except (PantheonError, EmbeddedServerError, BackupError) as error:
         typer.secho(f"pantheon: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from pantheon.cli import db, docs, keys, ledger, sandbox, serve, users
+from pantheon.cli import backup, db, docs, keys, ledger, sandbox, serve, users
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,6 +12,8 @@ app = typer.Typer(
 )
 
 app.command("serve")(serve.serve)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(db.app, name="db", help="The database's schema.")
 app.add_typer(users.app, name="users", help="People and their roles.")
 app.add_typer(keys.app, name="keys", help="API keys.")

