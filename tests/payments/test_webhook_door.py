@@ -1,9 +1,11 @@
 import asyncio
 import hmac
 import json
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
@@ -14,8 +16,10 @@ from pydantic import SecretStr
 from stripe import WebhookSignature
 from structlog.testing import capture_logs
 
+from pantheon.api.server import bind, serving
 from pantheon.errors import InvalidSignatureError
 from pantheon.payments.stripe.webhooks import verify
+from pantheon.web.app import create_app
 from tests.installation import WEBHOOK_SECRET, Installation
 from tests.payments.events import event_for, signed, succeeded
 
@@ -192,6 +196,8 @@ BODY_PARTS = st.sampled_from(
 )
 
 
+# Hypothesis draws in a thread of its own, while the installation, for its waits, asks the same source of chance.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 async def test_no_header_and_no_body_ever_gives_a_500(installation: Installation) -> None:
     loop = asyncio.get_running_loop()
 
@@ -326,6 +332,57 @@ async def test_a_body_over_the_limit_is_413(installation: Installation) -> None:
 
     assert answer.status_code == 413
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+class _CountedSecret(SecretStr):
+    reads = 0
+
+    def get_secret_value(self) -> str:
+        self.reads += 1
+        return super().get_secret_value()
+
+
+@pytest.mark.parametrize("signer", [0, 1, 2, None])
+def test_every_secret_is_tried_and_compared_in_constant_time(signer: int | None) -> None:
+    """T-193: how long it takes does not tell which secret, or how much of a signature, was right."""
+    secrets = [_CountedSecret(f"whsec_{number:032}") for number in range(3)]
+    key = "whsec_of_nobody_at_all" if signer is None else secrets[signer].get_secret_value()
+    header = WebhookSignature.generate_signature_header("{}", key, timestamp=1000)
+    for secret in secrets:
+        secret.reads = 0
+    called: list[object] = []
+
+    sys.setprofile(lambda frame, event, function: called.append(function) if event == "c_call" else None)
+    try:
+        with pytest.raises(InvalidSignatureError) if signer is None else nullcontext():
+            assert verify(b"{}", header, secrets, now=1000) == signer
+    finally:
+        sys.setprofile(None)
+
+    assert [secret.reads for secret in secrets] == [1, 1, 1]
+    assert called.count(hmac.compare_digest) == 3
+
+
+@pytest.mark.parametrize("secret", ["", " ", "\t", "short", " " * 40])
+async def test_a_secret_that_anybody_could_guess_opens_no_door(install: Install, secret: str) -> None:
+    """T-035: no installation starts with such a secret, so the server is given it behind the settings' back."""
+    async with install(worker=False) as installation:
+        body = event_for(succeeded(await a_payment(installation)))
+        settings = installation.runtime.settings.model_copy(
+            update={"app_env": "production", "stripe_webhook_secret": [SecretStr(secret)]}
+        )
+        listener = bind("127.0.0.1", 0)
+        async with serving(create_app(replace(installation.runtime, settings=settings)), listener):
+            for key in {secret, secret.strip()}:
+                stamp = int(time.time())
+                mac = hmac.new(key.encode(), f"{stamp}.".encode() + body, "sha256").hexdigest()
+                answer = await installation.client.post(
+                    f"http://127.0.0.1:{listener.getsockname()[1]}/webhooks/stripe",
+                    content=body,
+                    headers={"Stripe-Signature": f"t={stamp},v1={mac}"},
+                )
+                assert (answer.status_code, answer.json()["detail"]) == (400, "invalid stripe signature")
+        assert stored(installation) == []
 
 
 async def test_without_a_secret_the_door_is_closed_outside_of_local(install: Install) -> None:
