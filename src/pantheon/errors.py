@@ -157,6 +157,13 @@ class DatabaseUnavailableError(OutsideError):
     detail = "The database cannot be reached. Please try again."
 
 
+class NotReadyError(OutsideError):
+    """The schema is not the one that this code expects."""
+
+    code = "not_ready"
+    detail = "This version and its database do not belong together."
+
+
 class SettingsError(PantheonError):
     """A setting is missing or wrong. The message names the variable, never its value."""
 

@@ -14,6 +14,9 @@ from pantheon.users.tokens import TokenVerifier
 class Runtime:
     settings: Settings
     database: Database
+    """For requests: through the pooler of DATABASE_POOL_URL where one is set, so nothing may outlive a transaction."""
+    direct: Database
+    """The server itself, for the worker: it listens. The same as `database` where there is no pooler."""
     stripe: Stripe | None
     """None where payments are not configured."""
     tokens: TokenVerifier | None
@@ -26,12 +29,16 @@ class Runtime:
 async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Runtime]:
     assert settings.database_url is not None
     async with AsyncExitStack() as stack:
-        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
-        stack.push_async_callback(database.close)
+        direct = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        stack.push_async_callback(direct.close)
+        database = direct
+        if settings.database_pool_url is not None:
+            database = Database(settings.database_pool_url.get_secret_value(), pool_size=settings.database_pool_size)
+            stack.push_async_callback(database.close)
         stripe = Stripe.of(settings)
         if stripe is not None:
             stack.push_async_callback(stripe.close)
         tokens = TokenVerifier.of(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.close)
-        yield Runtime(settings, database, stripe, tokens, sandbox)
+        yield Runtime(settings, database, direct, stripe, tokens, sandbox)

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         description="Keys that sign form tokens, comma separated, current first, 32 characters or more each. "
         "Required outside of local and test.",
     )
+    pantheon_commit: str | None = Field(
+        None, description="The commit that was built, where the code is no git checkout; shown by `/api/v1/health`."
+    )
     registration: Literal["closed", "invite", "open"] = Field("closed", description="Who may create an account.")
     admin_user_ids: Names = Field(
         default_factory=list, description="Ids of users who are owners, besides those made by `pantheon users add`."
@@ -74,6 +77,11 @@ class Settings(BaseSettings):
     )
     database_migration_url: SecretStr | None = Field(
         None, description="The same database as its owner, for `pantheon db migrate`. Default: `DATABASE_URL`."
+    )
+    database_pool_url: SecretStr | None = Field(
+        None,
+        description="The same database and role through a pooler in transaction mode, such as pgbouncer, for the API "
+        "and the pages. Default: `DATABASE_URL`, which has to stay direct: the worker listens on it.",
     )
     database_pool_size: int = Field(20, ge=2, le=200, description="Connections that one process may open.")
     data_dir: Path | None = Field(
@@ -117,7 +125,7 @@ class Settings(BaseSettings):
         None, description="Log lines for machines or for people. Default: json, and text when local."
     )
 
-    @field_validator("database_url", "database_migration_url")
+    @field_validator("database_url", "database_migration_url", "database_pool_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
@@ -271,6 +279,8 @@ def _stripe_problem(settings: Settings) -> str | None:
 
 def _incomplete(settings: Settings) -> str | None:
     """What an installation that is not local has to say, and does not."""
+    if settings.database_pool_url is not None and settings.database_url is None:
+        return "DATABASE_URL is required beside DATABASE_POOL_URL: the worker needs the server itself"
     if settings.is_local:
         return None
     if settings.database_url is None:

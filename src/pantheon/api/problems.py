@@ -43,6 +43,7 @@ STATUS: dict[type[PantheonError], int] = {
     errors.PaymentRejectedError: 503,
     errors.DatabaseBusyError: 503,
     errors.DatabaseUnavailableError: 503,
+    errors.NotReadyError: 503,
 }
 
 DESCRIPTION: dict[str, Any] = {

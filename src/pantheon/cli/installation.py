@@ -15,7 +15,7 @@ from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.cli.connect import home_of
 from pantheon.db import embedded
-from pantheon.db.migrate import current, head, migrate
+from pantheon.db.migrate import current, difference, head, migrate
 from pantheon.db.tables import inbox_events
 from pantheon.errors import SettingsError
 from pantheon.payments.stripe.sandbox import Sandbox
@@ -78,9 +78,7 @@ async def _with_database(stack: AsyncExitStack, settings: Settings) -> Settings:
     if settings.is_local:
         await asyncio.to_thread(migrate, owner_url, app_url=url)
     elif (found := await asyncio.to_thread(current, url)) != head():
-        raise SettingsError(
-            f"The database is at revision {found or 'none'} and this version needs {head()}. Run: pantheon db migrate"
-        )
+        raise SettingsError(difference(found))
     return settings
 
 

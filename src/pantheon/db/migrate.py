@@ -57,6 +57,16 @@ def knows(revision: str) -> bool:
     return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
+def difference(found: str | None) -> str:
+    """What to do about a database at another revision than `head()`."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is None or found in known:
+        return (
+            f"The database is at revision {found or 'none'} and this version needs {head()}. Run: pantheon db migrate"
+        )
+    return f"The database is at revision {found}, made by a newer version than this one. Start that one."
+
+
 async def revision(tx: Tx) -> str | None:
     """The revision that the database is at."""
     found: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))

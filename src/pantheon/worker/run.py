@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from uuid import UUID
 
 import procrastinate
@@ -27,6 +28,7 @@ _logger = structlog.get_logger(__name__)
 @asynccontextmanager
 async def working(runtime: Runtime) -> AsyncIterator[None]:
     """Handles jobs until the block ends, then lets the running ones finish. A lost database is waited for."""
+    runtime = replace(runtime, database=runtime.direct)
     # An event and not a cancellation: the libraries below may swallow one, or abort a job that is nearly done.
     stop = asyncio.Event()
     task = asyncio.create_task(_run(runtime, stop))

@@ -1,0 +1,102 @@
+"""The API works through a pooler in transaction mode, where two statements outside of one transaction may meet two
+connections, and the separation of roles holds there too."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from pantheon.db.engine import Database
+from pantheon.db.migrate import migrate
+from tests.deploy.pooler import PROGRAM, pooled
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Debian's pgbouncer package")
+
+
+@pytest.fixture
+def pool_url(app_url: str, owner_url: str) -> Iterator[str]:
+    # What belongs to the role in one database is not copied with the template's tables.
+    migrate(owner_url, app_url=app_url)
+    with pooled(app_url) as url:
+        yield url
+
+
+async def test_a_top_up_is_paid_and_credited_while_the_pool_is_shared(install: Any, pool_url: str) -> None:
+    async with install(database_pool_url=pool_url) as installation:
+        person = await installation.person()
+        answers = await asyncio.gather(*(installation.balance(person) for _ in range(40)))
+        assert set(answers) == {"0"}
+
+        top_up_id = (await installation.top_up(person)).json()["top_up_id"]
+        installation.sandbox.play(top_up_id, "pay")
+        await installation.becomes(person, top_up_id, "credited")
+
+        assert await installation.balance(person) != "0"
+
+
+async def test_the_worker_goes_past_the_pooler_and_requests_through_it(
+    install: Any, pool_url: str, app_url: str
+) -> None:
+    async with install(database_pool_url=pool_url) as installation:
+        assert installation.runtime.database.url == pool_url
+        assert installation.runtime.direct.url == app_url
+        assert (await installation.client.get("/api/v1/ready")).status_code == 200
+
+
+async def test_the_limits_of_the_role_hold_through_the_pooler(pool_url: str) -> None:
+    """A pooler drops what a client asks for when it connects; what belongs to the role it cannot drop."""
+    database = Database(pool_url)
+    try:
+        for name, value in {
+            "TimeZone": "UTC",
+            "lock_timeout": "5s",
+            "statement_timeout": "15s",
+            "idle_in_transaction_session_timeout": "30s",
+        }.items():
+            async with database.transaction() as tx:
+                assert await tx.scalar(text(f"SHOW {name}")) == value
+    finally:
+        await database.close()
+
+
+async def test_nothing_that_a_transaction_sets_reaches_the_next_one(pool_url: str) -> None:
+    database = Database(pool_url)
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(text("SET LOCAL statement_timeout = 0"))
+        async with database.transaction() as tx:
+            assert await tx.scalar(text("SHOW statement_timeout")) == "15s"
+            assert await tx.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE wallets SET available = 0",
+        "DELETE FROM transfers",
+        "INSERT INTO grants DEFAULT VALUES",
+        "UPDATE alembic_version SET version_num = 'x'",
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE users ADD COLUMN mine int",
+    ],
+)
+async def test_the_application_can_neither_write_the_books_nor_change_the_schema(pool_url: str, statement: str) -> None:
+    database = Database(pool_url)
+    try:
+        with pytest.raises(ProgrammingError) as refused:
+            async with database.transaction() as tx:
+                await tx.execute(text(statement))
+        assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+    finally:
+        await database.close()
+
+
+def test_the_application_cannot_migrate(app_url: str) -> None:
+    with pytest.raises(Exception, match=r"permission denied|must be owner"):
+        migrate(app_url)
