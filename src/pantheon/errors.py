@@ -147,6 +147,43 @@ class PaymentDeclinedError(CallerError):
     detail = "The payment was declined. Please try another card."
 
 
+class ProviderRateLimitedError(OutsideError):
+    code = "provider_rate_limited"
+    detail = "The model provider is over its limit just now. Please try again in a moment."
+
+
+class ProviderUnavailableError(OutsideError):
+    code = "provider_unavailable"
+    detail = "The model provider cannot be reached or does not work just now. Please try again."
+
+
+class ProviderTimedOutError(OutsideError):
+    code = "provider_timed_out"
+    detail = "The model provider took too long. Please try again."
+
+
+class ProviderRejectedError(CallerError):
+    """What the provider wrote is not repeated: it may hold the prompt. Its machine-readable reason is."""
+
+    code = "provider_rejected"
+    detail = "The model provider refused this request."
+
+
+class ProviderKeyRefusedError(OutsideError):
+    code = "provider_key_refused"
+    detail = "The model provider refuses the account of this installation. Please tell the operator."
+
+
+class AnswerTooLargeError(OutsideError):
+    code = "answer_too_large"
+    detail = "The model provider's answer is larger than what is accepted here."
+
+
+class StreamCutError(OutsideError):
+    code = "stream_cut"
+    detail = "The model provider's answer broke off before its end."
+
+
 class DatabaseBusyError(OutsideError):
     code = "database_busy"
     detail = "The database is busy. Nothing was changed; please try again."

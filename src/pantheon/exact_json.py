@@ -32,6 +32,21 @@ def loads(raw: bytes) -> Any:
     return value
 
 
+def dumps(value: Any) -> str:
+    """Compact JSON of what `loads` gave, with every number as it was written."""
+    if isinstance(value, NumberLiteral):
+        return str(value)
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{dumps(item)}" for name, item in value.items())
+            + "}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(dumps(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
