@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     api_cors_allowed_origins: Names = Field(
         default_factory=list, description="Origins whose pages may call the API with a token, comma separated."
     )
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token that may read `/metrics`. Unset: only programs on this machine may."
+    )
     log_format: Literal["json", "text"] | None = Field(
         None, description="Log lines for machines or for people. Default: json, and text when local."
     )

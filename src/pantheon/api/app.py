@@ -8,7 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from pantheon import VERSION
 from pantheon.api import problems
 from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from pantheon.api.routes import admin_wallets, api_keys, auth, health, top_ups, wallet, webhooks
+from pantheon.api.routes import admin_wallets, api_keys, auth, health, metrics, top_ups, wallet, webhooks
 from pantheon.runtime import Runtime
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -53,5 +53,6 @@ def _routes() -> FastAPI:
     for module in (health, auth, api_keys, wallet, top_ups, admin_wallets):
         api.include_router(module.router)
     app.include_router(api)
+    app.include_router(metrics.router)
     app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
     return app

@@ -22,6 +22,13 @@ def client_ip(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
+def socket_peer(request: Request) -> str | None:
+    """Whose socket it is. A forwarded request comes from somewhere else, so it has no peer that could be trusted."""
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return None
+    return request.client.host if request.client else None
+
+
 @dataclass(frozen=True)
 class Page:
     limit: int

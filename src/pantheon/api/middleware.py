@@ -12,11 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pantheon import metrics
 from pantheon.api.problems import problem
 from pantheon.ids import uuid7
 
 _logger = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -65,6 +68,8 @@ class RequestMiddleware:
             response = await scope["app"].exception_handlers[Exception](Request(scope, receive), error)
             await response(scope, receive, send_with_headers)
         finally:
+            seconds = (time.perf_counter_ns() - started) / 1_000_000_000
+            metrics.HTTP_REQUESTS.labels(_method(scope), template_of(scope) or "none", status).observe(seconds)
             _logger.info(
                 "request",
                 method=scope["method"],
@@ -127,6 +132,20 @@ def route_of(scope: Scope) -> str | None:
     for name, value in scope["path_params"].items():
         path = path.replace(str(value), f"{{{name}}}")
     return path
+
+
+def template_of(scope: Scope) -> str | None:
+    """The route as it was declared, so that there are only as many as there are routes, whatever callers ask for."""
+    if "route" not in scope:
+        return None
+    # A route knows its own part; the segments before it belong to the routers that it is in.
+    own: str = scope["route"].path
+    asked = scope["path"].split("/")
+    return "/".join(asked[: len(asked) - len(own.split("/")) + 1]) + own
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from pantheon import clock, failpoints
+from pantheon import clock, failpoints, metrics
 from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events
@@ -39,13 +39,16 @@ async def handle_event(database: Database, stripe: Stripe | None, inbox_event_id
 
     A failure is written into the row, together with the time of the next attempt and its job.
     """
+    structlog.contextvars.bind_contextvars(inbox_event_id=str(inbox_event_id))
     try:
         await _handle(database, stripe, inbox_event_id)
     except _ParkedError as parked:
         _logger.error("event_parked", inbox_event_id=str(inbox_event_id), reason=parked.reason)
         async with database.transaction() as tx:
             await _finish(tx, inbox_event_id, "parked", parked.reason)
+        metrics.EVENTS_HANDLED.labels("parked").inc()
     except Exception as error:
+        metrics.EVENTS_HANDLED.labels("failed").inc()
         _logger.warning("event_attempt_failed", inbox_event_id=str(inbox_event_id), exc_info=error)
         async with database.transaction() as tx:
             await _record_failure(tx, inbox_event_id, error)
@@ -57,6 +60,7 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
         if event is None:
             return
         told, top_up_id = _read(event)
+        structlog.contextvars.bind_contextvars(event_id=event.id, top_up_id=str(top_up_id), payment_id=told.id)
         payment = await _believed(tx, told, top_up_id)
     if payment is None:
         payment = await _current(stripe, told)
@@ -76,6 +80,8 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
         await _finish(tx, inbox_event_id, "done", outcome)
         failpoints.reach("event.posted")
     failpoints.reach("event.done")
+    metrics.EVENTS_HANDLED.labels("done").inc()
+    _logger.info("event_handled", outcome=outcome)
 
 
 async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> Event | None:

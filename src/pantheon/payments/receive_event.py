@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pantheon import clock, failpoints
+from pantheon import clock, failpoints, metrics
 from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events, installation
@@ -56,7 +56,11 @@ async def receive_event(
     Raises InvalidSignatureError, MalformedWebhookError and PaymentsNotConfiguredError.
     """
     if settings.stripe_webhook_secret:
-        index = verify(body, signature, settings.stripe_webhook_secret, now=int(clock.now().timestamp()))
+        try:
+            index = verify(body, signature, settings.stripe_webhook_secret, now=int(clock.now().timestamp()))
+        except InvalidSignatureError:
+            metrics.EVENTS_RECEIVED.labels("none", "refused").inc()
+            raise
         delivery = _Delivery(parse_event(body), body, index)
     elif settings.is_local:
         delivery = _Delivery(_unsigned(body, peer), body, None)
@@ -67,6 +71,8 @@ async def receive_event(
         received = await _store(tx, settings, delivery)
         failpoints.reach("event.inserted")
     failpoints.reach("event.stored")
+    event_type = delivery.event.type if delivery.event.type in USED_TYPES else "other"
+    metrics.EVENTS_RECEIVED.labels(event_type, received).inc()
     return received
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from pantheon import clock
+from pantheon import clock, metrics
 from pantheon.db.engine import Tx
 from pantheon.db.tables import top_up_history, top_ups
 from pantheon.errors import NotFoundError
@@ -102,6 +102,7 @@ async def move_top_up(
         )
     ).mappings()
     if state is not top_up.state:
+        metrics.TOP_UPS.labels(state).inc()
         await record_history(tx, top_up.id, top_up.state, state, reason=reason, inbox_event_id=inbox_event_id)
     return _top_up(row.one())
 

@@ -14,6 +14,7 @@ from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
 from pantheon.db import jobs
+from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.handle_event import handle_event
 from pantheon.payments.sweep import sweep_top_ups, wake_unhandled_events
 from pantheon.runtime import Runtime
@@ -75,6 +76,11 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.task(name="sweep", queueing_lock="sweep")
     async def sweep_each_minute(timestamp: int) -> None:
         await sweep(runtime, app)
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="check_invariants", queueing_lock="check_invariants")
+    async def check_invariants_each_five_minutes(timestamp: int) -> None:
+        await check_invariants(runtime.database)
 
     return app
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 
-from pantheon.api.dependencies import WithRuntime
+from pantheon.api.dependencies import WithRuntime, socket_peer
 from pantheon.payments.receive_event import Received, receive_event
 
 PATH = "/webhooks/stripe"
@@ -28,13 +28,6 @@ async def post_stripe_event(
         runtime.settings,
         body=await request.body(),
         signature=signature,
-        peer=_socket_peer(request),
+        peer=socket_peer(request),
     )
     return WebhookAnswer(status=received)
-
-
-def _socket_peer(request: Request) -> str | None:
-    """Whose socket it is. A forwarded request comes from somewhere else, so it has no peer that could be trusted."""
-    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
-        return None
-    return request.client.host if request.client else None

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from pantheon import clock
+from pantheon import clock, metrics
 from pantheon.errors import PaymentsUnavailableError
 
 _logger = structlog.get_logger(__name__)
@@ -39,9 +39,11 @@ class Breaker:
 
     def worked(self) -> None:
         self._failures = 0
+        metrics.STRIPE_PAUSED.set(0)
 
     def failed(self) -> None:
         self._failures += 1
         if self._failures >= self._limit:
             self._paused_until = self._now() + self._pause
+            metrics.STRIPE_PAUSED.set(1)
             _logger.error("stripe_calls_paused", failures=self._failures, seconds=self._pause.seconds)

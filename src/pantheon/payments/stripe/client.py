@@ -4,6 +4,7 @@ Every call that creates something carries an idempotency key made from our own r
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -11,6 +12,7 @@ from typing import Any, Self
 import stripe
 from pydantic import ValidationError
 
+from pantheon import metrics
 from pantheon.errors import InvariantError, PaymentRejectedError
 from pantheon.payments.stripe.breaker import Breaker
 from pantheon.payments.stripe.failures import is_locked, is_outage, translate
@@ -64,37 +66,44 @@ class Stripe:
         Raises FailureReplayedError.
         """
         answer = await self._call(
+            "create_customer",
             lambda: self._client.v1.customers.create_async(
                 {"metadata": {"user_id": user_id}}, options={"idempotency_key": idempotency_key}
-            )
+            ),
         )
         return str(answer.id)
 
     async def create_payment(self, params: Mapping[str, Any], *, idempotency_key: str) -> Payment:
         """Raises CustomerGoneError, FailureReplayedError, and AmountOutOfRangeError where Stripe takes less than we."""
         return await self._payment(
+            "create_payment",
             lambda: self._client.v1.payment_intents.create_async(
                 params,  # type: ignore[arg-type]  # stored as JSON with our row, so that a repeat is the same to the byte
                 options={"idempotency_key": idempotency_key},
-            )
+            ),
         )
 
     async def retrieve_payment(self, payment_id: str) -> Payment:
-        return await self._payment(lambda: self._client.v1.payment_intents.retrieve_async(payment_id))
+        return await self._payment(
+            "retrieve_payment", lambda: self._client.v1.payment_intents.retrieve_async(payment_id)
+        )
 
     async def cancel_payment(self, payment_id: str) -> Payment:
         """The payment as it is afterwards: canceled, or whatever it had become before we asked."""
         try:
-            return await self._payment(lambda: self._client.v1.payment_intents.cancel_async(payment_id))
+            return await self._payment(
+                "cancel_payment", lambda: self._client.v1.payment_intents.cancel_async(payment_id)
+            )
         except PaymentRejectedError:
             return await self.retrieve_payment(payment_id)
 
     async def confirm_payment(self, payment_id: str, *, payment_method: str, return_url: str) -> Payment:
         """Pays, as the payer's browser does it with real cards: the sandbox's card form needs this, nothing else."""
         return await self._payment(
+            "confirm_payment",
             lambda: self._client.v1.payment_intents.confirm_async(
                 payment_id, {"payment_method": payment_method, "return_url": return_url}
-            )
+            ),
         )
 
     async def find_payment(self, top_up_id: str, *, created_from: datetime) -> Payment | None:
@@ -102,7 +111,8 @@ class Stripe:
         since = int((created_from - _CLOCK_SKEW).timestamp())
         until = int((created_from + _CREATION_WINDOW).timestamp())
         page = await self._call(
-            lambda: self._client.v1.payment_intents.list_async({"created": {"gte": since, "lte": until}, "limit": 100})
+            "list_payments",
+            lambda: self._client.v1.payment_intents.list_async({"created": {"gte": since, "lte": until}, "limit": 100}),
         )
         while True:
             for found in page.data:
@@ -110,25 +120,32 @@ class Stripe:
                     return _read(found)
             if not page.has_more:
                 return None
-            page = await self._call(page.next_page_async)
+            page = await self._call("list_payments", page.next_page_async)
 
-    async def _payment(self, request: Callable[[], Awaitable[Any]]) -> Payment:
-        return _read(await self._call(request))
+    async def _payment(self, kind: str, request: Callable[[], Awaitable[Any]]) -> Payment:
+        return _read(await self._call(kind, request))
 
-    async def _call(self, request: Callable[[], Awaitable[Any]]) -> Any:
+    async def _call(self, kind: str, request: Callable[[], Awaitable[Any]]) -> Any:
         """Raises PaymentRejectedError when Stripe refused for good, PaymentsUnavailableError when nobody knows."""
         self._breaker.admit()
+        started, outcome = time.monotonic(), "unknown"
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await _patiently(request)
         except (stripe.StripeError, TimeoutError) as failure:
             if is_outage(failure):
+                outcome = "outage"
                 self._breaker.failed()
             else:
+                outcome = "refused"
                 self._breaker.worked()
             raise translate(failure) from None
-        self._breaker.worked()
-        return answer
+        else:
+            outcome = "ok"
+            self._breaker.worked()
+            return answer
+        finally:
+            metrics.STRIPE_CALLS.labels(kind, outcome).observe(time.monotonic() - started)
 
 
 async def _patiently(request: Callable[[], Awaitable[Any]]) -> Any:
