@@ -7,7 +7,7 @@ WORKERS ?= 4
 TIME ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove lint types imports docs docs-check format lock clean
+.PHONY: help run test check prove bench lint types imports docs docs-check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,11 +21,14 @@ test: .venv/dev ## Run the tests (browser tests need Debian's chromium)
 prove: .venv/dev ## Run the long proofs too; the books against their model for TIME, such as 90s, 10m or 2h
 	PANTHEON_ORACLE_TIME=$(TIME) $(BIN)/pytest -n $(WORKERS)
 
+bench: .venv/dev ## Measure this machine in ten minutes; ONLY=ledger,http,webhooks,growth QUICK=1 LONG=1
+	@ONLY="$(ONLY)" QUICK="$(QUICK)" LONG="$(LONG)" RESULTS="$(RESULTS)" $(BIN)/python -m benchmarks
+
 check: lint types imports docs-check test ## Everything that must hold before a commit
 
 lint: .venv/dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 
 types: .venv/dev
 	$(BIN)/mypy
@@ -40,8 +43,8 @@ docs-check: .venv/dev
 	$(BIN)/pantheon docs check
 
 format: .venv/dev ## Format the code
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
 
 lock: ## Resolve the dependencies anew (needs uv on the PATH)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -1,0 +1,1 @@
+"""What the product can do on this machine, as ratios within one run: `make bench`. See README.md."""

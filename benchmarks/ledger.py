@@ -1,0 +1,52 @@
+"""One paid call in the books: a hold, a draw inside it and its capture, which uses all of it and so ends the hold.
+
+Two transfers and two grant moves, with every constraint, the hash chain, and grants to burn down.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import randint
+from uuid import UUID
+
+from benchmarks.database import wallet_id
+from benchmarks.group_commit import Lanes
+from benchmarks.rounds import Sample, run_callers
+from pantheon.ids import uuid7
+
+AMOUNT = 1000
+LANES = 2
+
+
+@asynccontextmanager
+async def open_lanes(url: str) -> AsyncIterator[Lanes]:
+    async with Lanes.open(url, lanes=LANES) as lanes:
+        yield lanes
+
+
+async def hold(lanes: Lanes, wallet: UUID) -> UUID:
+    """Holds and draws; the id of the draw, which is that of the hold."""
+    id_ = uuid7()
+    expires_at = datetime.now(UTC) + timedelta(hours=1)
+    _expect_ok(await lanes.place_hold(wallet_id=wallet, hold_id=id_, amount=AMOUNT, expires_at=expires_at))
+    _expect_ok(await lanes.draw(wallet_id=wallet, hold_id=id_, draw_id=id_, amount=AMOUNT))
+    return id_
+
+
+async def settle(lanes: Lanes, wallet: UUID, draw_id: UUID) -> None:
+    _expect_ok(await lanes.capture(wallet_id=wallet, draw_id=draw_id, used=AMOUNT))
+
+
+async def pairs(lanes: Lanes, *, callers: int, wallets: int, seconds: float) -> Sample:
+    """Pairs of hold and capture by `callers` tasks; `wallets=1` is one hot wallet."""
+
+    async def pair(_: int) -> None:
+        wallet = wallet_id(randint(1, wallets))
+        await settle(lanes, wallet, await hold(lanes, wallet))
+
+    return await run_callers(pair, callers=callers, seconds=seconds)
+
+
+def _expect_ok(code: str) -> None:
+    if code != "ok":
+        raise RuntimeError(f"the ledger answered {code}")
