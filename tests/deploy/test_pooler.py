@@ -25,8 +25,11 @@ def pool_url(app_url: str, owner_url: str) -> Iterator[str]:
         yield url
 
 
-async def test_a_top_up_is_paid_and_credited_while_the_pool_is_shared(install: Any, pool_url: str) -> None:
+async def test_a_top_up_is_paid_and_credited_while_the_pool_is_shared(
+    install: Any, pool_url: str, app_url: str
+) -> None:
     async with install(database_pool_url=pool_url) as installation:
+        assert (installation.runtime.database.url, installation.runtime.direct.url) == (pool_url, app_url)
         person = await installation.person()
         answers = await asyncio.gather(*(installation.balance(person) for _ in range(40)))
         assert set(answers) == {"0"}
@@ -36,15 +39,6 @@ async def test_a_top_up_is_paid_and_credited_while_the_pool_is_shared(install: A
         await installation.becomes(person, top_up_id, "credited")
 
         assert await installation.balance(person) != "0"
-
-
-async def test_the_worker_goes_past_the_pooler_and_requests_through_it(
-    install: Any, pool_url: str, app_url: str
-) -> None:
-    async with install(database_pool_url=pool_url) as installation:
-        assert installation.runtime.database.url == pool_url
-        assert installation.runtime.direct.url == app_url
-        assert (await installation.client.get("/api/v1/ready")).status_code == 200
 
 
 async def test_the_limits_of_the_role_hold_through_the_pooler(pool_url: str) -> None:
@@ -75,24 +69,24 @@ async def test_nothing_that_a_transaction_sets_reaches_the_next_one(pool_url: st
         await database.close()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE wallets SET available = 0",
-        "DELETE FROM transfers",
-        "INSERT INTO grants DEFAULT VALUES",
-        "UPDATE alembic_version SET version_num = 'x'",
-        "CREATE TABLE mine (id int)",
-        "ALTER TABLE users ADD COLUMN mine int",
-    ],
+FORBIDDEN = (
+    "UPDATE wallets SET available = 0",
+    "DELETE FROM transfers",
+    "INSERT INTO grants DEFAULT VALUES",
+    "UPDATE alembic_version SET version_num = 'x'",
+    "CREATE TABLE mine (id int)",
+    "ALTER TABLE users ADD COLUMN mine int",
 )
-async def test_the_application_can_neither_write_the_books_nor_change_the_schema(pool_url: str, statement: str) -> None:
+
+
+async def test_the_application_can_neither_write_the_books_nor_change_the_schema(pool_url: str) -> None:
     database = Database(pool_url)
     try:
-        with pytest.raises(ProgrammingError) as refused:
-            async with database.transaction() as tx:
-                await tx.execute(text(statement))
-        assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+        for statement in FORBIDDEN:
+            with pytest.raises(ProgrammingError) as refused:
+                async with database.transaction() as tx:
+                    await tx.execute(text(statement))
+            assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege), statement
     finally:
         await database.close()
 

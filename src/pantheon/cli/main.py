@@ -2,7 +2,7 @@
 
 import typer
 
-from pantheon.cli import backup, db, docs, keys, ledger, sandbox, serve, users
+from pantheon.cli import backup, db, docs, doctor, keys, ledger, sandbox, serve, users
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 
 app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(db.app, name="db", help="The database's schema.")

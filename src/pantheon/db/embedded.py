@@ -143,11 +143,27 @@ def start(home: Path, *, bin_dir: Path | None = None, system_dir: Path = SYSTEM_
         raise EmbeddedServerError(f"The private PostgreSQL in {home} cannot be started: {error}") from error
 
 
-def default_home(project_dir: Path, *, system_dir: Path = SYSTEM_DIR) -> Path:
-    """The usual home for a checkout. Root's is outside of it and made here: the server runs under another account."""
+def address(home: Path) -> str | None:
+    """Where the application reaches the server of this home, running or not; None before its first start."""
+    file = home / "server.json"
+    if not file.exists():
+        return None
+    identity: _Identity = json.loads(file.read_text())
+    return f"postgresql://{APP}:{identity['passwords'][APP]}@127.0.0.1:{identity['port']}/{DATABASE}"
+
+
+def usual_home(project_dir: Path, *, system_dir: Path = SYSTEM_DIR) -> Path:
+    """Where `default_home` is, whether or not it exists."""
     if os.geteuid() != 0:
         return project_dir.resolve() / ".data"
-    home = system_dir / hashlib.sha256(bytes(project_dir.resolve())).hexdigest()[:12]
+    return system_dir / hashlib.sha256(bytes(project_dir.resolve())).hexdigest()[:12]
+
+
+def default_home(project_dir: Path, *, system_dir: Path = SYSTEM_DIR) -> Path:
+    """The usual home for a checkout. Root's is outside of it and made here: the server runs under another account."""
+    home = usual_home(project_dir, system_dir=system_dir)
+    if os.geteuid() != 0:
+        return home
     try:
         _make_system_dir(system_dir)
         _claim(home)

@@ -29,7 +29,7 @@ _LEDGER_TABLES = ("wallets", "transfers", "transfer_notes", "grants", "grant_mov
 _APPEND_ONLY_TABLES = ("audit_log", "top_up_history")
 _READ_ONLY_TABLES = ("installation", "top_up_transitions", "alembic_version")
 
-_ROLE_SETTINGS = {
+ROLE_SETTINGS = {
     # What is read is shown as it is; a server in another zone would answer in that.
     "timezone": "UTC",
     "lock_timeout": "5s",
@@ -150,7 +150,7 @@ def _limit_rights(connection: Connection, app_url: str) -> None:
 
 def _set_role(driver: Driver, app: sql.Identifier) -> None:
     """UTC everywhere, and no statement, lock or idle transaction of the application keeps others waiting for long."""
-    for setting, value in _ROLE_SETTINGS.items():
+    for setting, value in ROLE_SETTINGS.items():
         statement = sql.SQL("ALTER ROLE {app} IN DATABASE {database} SET {setting} = {value}").format(
             app=app,
             database=sql.Identifier(driver.info.dbname),

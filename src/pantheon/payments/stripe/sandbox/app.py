@@ -125,6 +125,14 @@ def _retrieve_account(sandbox: Sandbox, call: Call) -> Json:
     return objects.account(sandbox.account_id)
 
 
+def _list_endpoints(sandbox: Sandbox, call: Call) -> Json:
+    data = [
+        objects.webhook_endpoint(index, url=endpoint.url, api_version=sandbox.api_version)
+        for index, endpoint in enumerate(sandbox.endpoints)
+    ]
+    return {"object": "list", "data": data, "has_more": False, "url": "/v1/webhook_endpoints"}
+
+
 OPERATIONS = (
     Operation("POST", "/v1/customers", _create_customer, {"metadata{}": lambda _name, raw: raw}),
     Operation("GET", "/v1/customers/{id}", _retrieve_customer),
@@ -164,6 +172,7 @@ OPERATIONS = (
     Operation("GET", "/v1/events", _list_events, {**PAGE, "type": params.text, "types[]": params.text}),
     Operation("GET", "/v1/events/{id}", _retrieve_event),
     Operation("GET", "/v1/account", _retrieve_account),
+    Operation("GET", "/v1/webhook_endpoints", _list_endpoints, {"limit": params.integer}),
 )
 """All that the sandbox serves of Stripe's API, with every parameter that it knows."""
 

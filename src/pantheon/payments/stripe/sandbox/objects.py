@@ -371,6 +371,22 @@ def authentication_error(payment_method: Json) -> Json:
     }
 
 
+def webhook_endpoint(index: int, *, url: str, api_version: str) -> Json:
+    return {
+        "id": f"we_sandbox{index}",
+        "object": "webhook_endpoint",
+        "api_version": api_version,
+        "application": None,
+        "created": 1_700_000_000,
+        "description": None,
+        "enabled_events": ["*"],
+        "livemode": False,
+        "metadata": {},
+        "status": "enabled",
+        "url": url,
+    }
+
+
 def account(id: str) -> Json:
     return {
         "id": id,
