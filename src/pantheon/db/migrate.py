@@ -25,8 +25,19 @@ _logger = logging.getLogger(__name__)
 
 _LOCK = 5_064_361_000
 
-_LEDGER_TABLES = ("wallets", "transfers", "transfer_notes", "grants", "grant_moves", "holds", "draws")
-_APPEND_ONLY_TABLES = ("audit_log", "top_up_history")
+_LEDGER_TABLES = (
+    "wallets",
+    "transfers",
+    "transfer_notes",
+    "grants",
+    "grant_moves",
+    "holds",
+    "draws",
+    "receipts",
+    "spend_counters",
+    "draw_limits",
+)
+_APPEND_ONLY_TABLES = ("audit_log", "top_up_history", "rates")
 _READ_ONLY_TABLES = ("installation", "top_up_transitions", "alembic_version")
 
 ROLE_SETTINGS = {

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Integer,
     LargeBinary,
@@ -301,4 +302,113 @@ top_up_history = Table(
     Column("reason", Text),
     Column("inbox_event_id", Uuid),
     Column("at", _time),
+)
+
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("version", Integer),
+    Column("effective_at", _time),
+    Column("effective_until", _time),
+    Column("published_at", _time),
+    Column("published_by", Uuid),
+    Column("note", Text),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("version", Integer),
+    Column("model_alias", Text),
+    Column("provider", Text),
+    Column("provider_model", Text),
+    Column("context_tokens", Integer),
+    Column("max_output_tokens", Integer),
+    Column("multiplier", BigInteger),
+    Column("input_price", BigInteger),
+    Column("cached_input_price", BigInteger),
+    Column("cache_write_price", BigInteger),
+    Column("output_price", BigInteger),
+    Column("reasoning_price", BigInteger),
+    Column("tool_call_price", BigInteger),
+    Column("input_cost", BigInteger),
+    Column("cached_input_cost", BigInteger),
+    Column("cache_write_cost", BigInteger),
+    Column("output_cost", BigInteger),
+    Column("reasoning_cost", BigInteger),
+    Column("tool_call_cost", BigInteger),
+)
+
+enforcement_override = Table(
+    "enforcement_override",
+    metadata,
+    Column("mode", Text),
+    Column("set_at", _time),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("hold_id", Uuid),
+    Column("api_key_id", Uuid),
+    Column("turn_id", Uuid),
+    Column("agent_id", Uuid),
+    Column("room_id", Uuid),
+    Column("model_alias", Text),
+    Column("rate_card_version", Integer),
+    Column("enforcement", Text),
+    Column("input_counted", Integer),
+    Column("max_output", Integer),
+    Column("delivered_output", Integer),
+    Column("state", Text),
+    Column("outcome", Text),
+    Column("started_at", _time),
+    Column("expires_at", _time),
+    Column("first_token_at", _time),
+    Column("ended_at", _time),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("transfer_id", Uuid),
+    Column("charged", BigInteger),
+    Column("overrun", BigInteger),
+    Column("body", JSONB),
+    Column("created_at", _time),
+)
+
+spend_limits = Table(
+    "spend_limits",
+    metadata,
+    Column("id", Uuid),
+    Column("wallet_id", Uuid),
+    Column("scope", Text),
+    Column("scope_id", Text),
+    Column("period", Text),
+    Column("amount", BigInteger),
+    Column("created_at", _time),
+    Column("ended_at", _time),
+)
+
+spend_counters = Table(
+    "spend_counters",
+    metadata,
+    Column("limit_id", Uuid),
+    Column("period_from", Date),
+    Column("reserved", BigInteger),
+    Column("spent", BigInteger),
+)
+
+draw_limits = Table(
+    "draw_limits",
+    metadata,
+    Column("draw_id", Uuid),
+    Column("limit_id", Uuid),
+    Column("period_from", Date),
 )
