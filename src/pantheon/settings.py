@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token that may read `/metrics`. Unset: only programs on this machine may."
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, description="Where traces are sent by OTLP over HTTP, such as http://127.0.0.1:4318. Unset: nowhere."
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None, description="Where unexpected errors are reported, without what people sent. Needs `pantheon[sentry]`."
+    )
     log_format: Literal["json", "text"] | None = Field(
         None, description="Log lines for machines or for people. Default: json, and text when local."
     )

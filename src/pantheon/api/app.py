@@ -48,6 +48,8 @@ def _routes() -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
+        # Its spans would carry whole addresses, and with them one-time links. RequestMiddleware makes ours.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
     for module in (health, auth, api_keys, wallet, top_ups, admin_wallets):

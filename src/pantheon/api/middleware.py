@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pantheon import metrics
 from pantheon.api.problems import problem
 from pantheon.ids import uuid7
+from pantheon.tracing import span
 
 _logger = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
@@ -60,7 +61,12 @@ class RequestMiddleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         try:
-            await self._app(scope, receive, send_with_headers)
+            with span("request") as current:
+                try:
+                    await self._app(scope, receive, send_with_headers)
+                finally:
+                    current.update_name(f"{_method(scope)} {template_of(scope) or 'none'}")
+                    current.set_attributes({"request_id": request_id.decode(), "http.response.status_code": status})
         except Exception as error:
             # Answered here, because what is further outside would answer without these headers.
             if status:

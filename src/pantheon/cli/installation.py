@@ -22,6 +22,7 @@ from pantheon.payments.stripe.sandbox import Sandbox
 from pantheon.payments.stripe.sandbox.address import Address, read_address, write_address
 from pantheon.runtime import Runtime, open_runtime
 from pantheon.settings import Settings
+from pantheon.tracing import reporting
 from pantheon.users.make_first_owner import link_for_local_owner
 from pantheon.web.app import create_app
 from pantheon.worker.run import working
@@ -33,6 +34,7 @@ async def run(*, host: str, port: int, worker: bool) -> None:
     logs.configure(settings.log_form)
     stop = _stopped_by_signal()
     async with AsyncExitStack() as stack:
+        stack.enter_context(reporting(settings))
         # The port first: a second start says so at once, and whoever asks early is answered once we are ready.
         listener = _listen(stack, host, port)
         if settings.is_local and "public_url" not in settings.model_fields_set:

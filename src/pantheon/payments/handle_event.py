@@ -18,6 +18,7 @@ from pantheon.payments.stripe.client import API_VERSION, Stripe
 from pantheon.payments.stripe.objects import Event, NamedPayment, Payment
 from pantheon.payments.stripe.webhooks import parse_event
 from pantheon.payments.top_ups import get_top_up
+from pantheon.tracing import span
 
 GIVE_UP_AFTER = timedelta(hours=72)
 _FIRST_WAIT = timedelta(seconds=5)
@@ -41,7 +42,8 @@ async def handle_event(database: Database, stripe: Stripe | None, inbox_event_id
     """
     structlog.contextvars.bind_contextvars(inbox_event_id=str(inbox_event_id))
     try:
-        await _handle(database, stripe, inbox_event_id)
+        with span("handle_event", inbox_event_id=str(inbox_event_id)):
+            await _handle(database, stripe, inbox_event_id)
     except _ParkedError as parked:
         _logger.error("event_parked", inbox_event_id=str(inbox_event_id), reason=parked.reason)
         async with database.transaction() as tx:

@@ -18,6 +18,7 @@ from pantheon.payments.stripe.breaker import Breaker
 from pantheon.payments.stripe.failures import is_locked, is_outage, translate
 from pantheon.payments.stripe.objects import Payment
 from pantheon.settings import Settings
+from pantheon.tracing import span
 
 API_VERSION: str = stripe.api_version
 """The version that requests ask for and events should be rendered in: the one that the SDK was made for."""
@@ -130,8 +131,9 @@ class Stripe:
         self._breaker.admit()
         started, outcome = time.monotonic(), "unknown"
         try:
-            async with asyncio.timeout(self._seconds):
-                answer = await _patiently(request)
+            with span(f"stripe.{kind}"):
+                async with asyncio.timeout(self._seconds):
+                    answer = await _patiently(request)
         except (stripe.StripeError, TimeoutError) as failure:
             if is_outage(failure):
                 outcome = "outage"
