@@ -108,3 +108,46 @@ def test_secrets_do_not_show() -> None:
 
     assert "sk_live_x" not in shown
     assert WEBHOOK_SECRET not in shown
+
+
+NAMED = '[{"name": "own", "base_url": "https://x.example/v1", "api_key": "k-1", "stops_billing_on_abort": true}]'
+
+
+@pytest.mark.parametrize("value", [NAMED, "own=https://x.example/v1|k-1", " own = https://x.example/v1 | k-1 ,"])
+def test_model_providers_are_named_in_two_forms(value: str) -> None:
+    provider = load(_env_file=None, app_env="local", model_providers=value).model_providers[0]
+
+    assert (provider.name, provider.base_url) == ("own", "https://x.example/v1")
+    assert provider.api_key is not None
+    assert provider.api_key.get_secret_value() == "k-1"
+    assert "k-1" not in repr(provider)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:11434/v1", "http://localhost:1/v1", "http://10.0.0.7/v1"])
+def test_a_model_provider_near_by_needs_no_https_when_local(address: str) -> None:
+    assert load(_env_file=None, app_env="local", model_providers=f"own={address}").model_providers[0].api_key is None
+    with pytest.raises(SettingsError, match="MODEL_PROVIDERS"):
+        load(_env_file=None, **PRODUCTION, model_providers=f"own={address}")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_providers": "own=http://x.example/v1|k-1"},
+        {"model_providers": "own=https://user:k-1@x.example/v1"},
+        {"model_providers": "own=ftp://x.example|k-1"},
+        {"model_providers": "own"},
+        {"model_providers": "Own=https://x.example|k-1"},
+        {"model_providers": "demo=https://x.example|k-1"},
+        {"model_providers": "own=https://x.example|k-1,own=https://y.example"},
+        {"model_providers": '[{"name": "own", "key": "k-1"}]'},
+        {"model_providers": '[{"name": '},
+        {"openrouter_base_url": "http://x.example/v1"},
+    ],
+    ids=str,
+)
+def test_a_model_provider_that_cannot_be_trusted_is_refused_without_its_key(values: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"MODEL_PROVIDERS|OPENROUTER_BASE_URL") as failed:
+        load(_env_file=None, app_env="local", **values)
+
+    assert "k-1" not in str(failed.value)

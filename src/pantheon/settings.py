@@ -3,14 +3,26 @@
 `docs/env_contract.md` and `.env.example` are generated from this file (`pantheon docs write`).
 """
 
+import json
 import re
 from fractions import Fraction
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pantheon.errors import SettingsError
@@ -41,8 +53,38 @@ def _secret_names(value: Any) -> Any:
     return [SecretStr(part) if isinstance(part, str) else part for part in _names(value)]
 
 
+class ModelProvider(BaseModel):
+    """One that speaks OpenAI's chat completions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    base_url: str = Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/-]*)?$")
+    api_key: SecretStr | None = None
+    stops_billing_on_abort: bool = False
+    streams_usage: bool = True
+
+
+def _model_providers(value: Any) -> Any:
+    """A JSON list of objects, or `name=address` or `name=address|key`, comma separated."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("must be a JSON list or name=address|key, comma separated") from None
+    found = []
+    for item in _names(value):
+        name, _, address = item.partition("=")
+        base_url, _, key = address.partition("|")
+        found.append({"name": name.strip(), "base_url": base_url.strip(), "api_key": key.strip() or None})
+    return found
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_names)]
 Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_secret_names)]
+ModelProviders = Annotated[list[ModelProvider], NoDecode, BeforeValidator(_model_providers)]
 
 
 class Settings(BaseSettings):
@@ -113,6 +155,17 @@ class Settings(BaseSettings):
     rate_limit_sign_ins_per_hour: int = Field(30, ge=1, description="Failed sign-ins per account and per address.")
 
     low_balance_threshold: str = Field("5", description="`low_balance` is shown below this many available credits.")
+
+    openrouter_api_key: SecretStr | None = Field(None, description="Key of OpenRouter. Unset: its models are off.")
+    openrouter_base_url: str = Field(
+        "https://openrouter.ai/api/v1", description="Where OpenRouter is, or a proxy that stands before it."
+    )
+    model_providers: ModelProviders = Field(
+        default_factory=list,
+        description="More providers that speak OpenAI's API: `name=address|key`, comma separated, or a JSON list of "
+        "objects with `name`, `base_url`, `api_key`, `stops_billing_on_abort`, `streams_usage`. "
+        "http only when local, and only to this machine or a private network.",
+    )
 
     oidc_issuer: str | None = Field(None, description="Issuer whose bearer tokens are accepted (its `iss`).")
     oidc_audience: str = Field("authenticated", description="The `aud` that such a token must carry.")
@@ -213,6 +266,19 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         return self
 
+    @model_validator(mode="after")
+    def _trusts_its_model_providers(self) -> "Settings":
+        names = ["demo", "openrouter", *(provider.name for provider in self.model_providers)]
+        if len(set(names)) != len(names):
+            raise ValueError("MODEL_PROVIDERS must give each provider a name of its own, not demo or openrouter")
+        addresses = [("MODEL_PROVIDERS", provider.base_url) for provider in self.model_providers]
+        for name, address in [("OPENROUTER_BASE_URL", self.openrouter_base_url), *addresses]:
+            if not (address.startswith("https://") or (self.is_local and _is_near(address))):
+                raise ValueError(
+                    f"{name} must begin with https: keys and prompts go there (http only when local, and near)"
+                )
+        return self
+
     @property
     def is_local(self) -> bool:
         return self.app_env in ("local", "test")
@@ -258,6 +324,17 @@ class Settings(BaseSettings):
     @property
     def migration_url(self) -> SecretStr | None:
         return self.database_migration_url or self.database_url
+
+
+def _is_near(address: str) -> bool:
+    """Whether this is http to this machine or a private network."""
+    parts = urlsplit(address)
+    if parts.scheme != "http":
+        return False
+    try:
+        return ip_address(parts.hostname or "").is_private
+    except ValueError:
+        return parts.hostname == "localhost"
 
 
 def _is_live(key: SecretStr | None) -> bool:
