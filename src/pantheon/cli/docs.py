@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from pantheon.money.chart import ACCOUNTS, KINDS, WALLET_ACCOUNTS
-from pantheon.settings import Settings
+from pantheon.settings import ModelProvider, Settings
 
 ROOT = Path(__file__).parents[3]
 """The checkout; an installed package has no documents to write."""
@@ -38,6 +38,7 @@ _TYPES: dict[Any, str] = {
     SecretStr: "secret",
     list[str]: "list",
     list[SecretStr]: "list of secrets",
+    list[ModelProvider]: "list of providers",
 }
 
 app = typer.Typer(no_args_is_help=True)
