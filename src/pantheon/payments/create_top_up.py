@@ -118,6 +118,7 @@ async def _reserve(
         return same, False
     await _refuse_too_many(tx, settings, user_id)
     await _insert(tx, settings, top_up_id=top_up_id, user_id=user_id, amount_minor=amount_minor)
+    structlog.contextvars.bind_contextvars(top_up_id=str(top_up_id))
     return await get_top_up(tx, top_up_id), True
 
 

@@ -66,6 +66,7 @@ async def receive_event(
         delivery = _Delivery(_unsigned(body, peer), body, None)
     else:
         raise PaymentsNotConfiguredError
+    structlog.contextvars.bind_contextvars(event_id=delivery.event.id)
     failpoints.reach("event.verified")
     async with database.transaction() as tx:
         received = await _store(tx, settings, delivery)
