@@ -162,8 +162,8 @@ class Settings(BaseSettings):
     )
     model_providers: ModelProviders = Field(
         default_factory=list,
-        description="More providers that speak OpenAI's API: `name=address`, a bar and the key, comma separated, or a JSON list of "
-        "objects with `name`, `base_url`, `api_key`, `stops_billing_on_abort`, `streams_usage`. "
+        description="More providers that speak OpenAI's API: `name=address`, a bar and the key, comma separated, "
+        "or a JSON list of objects with `name`, `base_url`, `api_key`, `stops_billing_on_abort`, `streams_usage`. "
         "http only when local, and only to this machine or a private network.",
     )
 
