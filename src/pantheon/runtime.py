@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from pantheon.db.engine import Database
+from pantheon.ledger.lanes import Lanes
 from pantheon.payments.stripe.client import Stripe
 from pantheon.settings import Settings
 from pantheon.users.tokens import TokenVerifier
@@ -17,6 +18,8 @@ class Runtime:
     """For requests: through the pooler of DATABASE_POOL_URL where one is set, so nothing may outlive a transaction."""
     direct: Database
     """The server itself, for the worker: it listens. The same as `database` where there is no pooler."""
+    lanes: Lanes
+    """For holds and what is drawn, captured and released of them. They connect when first used."""
     stripe: Stripe | None
     """None where payments are not configured."""
     tokens: TokenVerifier | None
@@ -35,10 +38,12 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
         if settings.database_pool_url is not None:
             database = Database(settings.database_pool_url.get_secret_value(), pool_size=settings.database_pool_size)
             stack.push_async_callback(database.close)
+        lanes = Lanes(direct.url)
+        stack.push_async_callback(lanes.close)
         stripe = Stripe.of(settings)
         if stripe is not None:
             stack.push_async_callback(stripe.close)
         tokens = TokenVerifier.of(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.close)
-        yield Runtime(settings, database, direct, stripe, tokens, sandbox)
+        yield Runtime(settings, database, direct, lanes, stripe, tokens, sandbox)

@@ -13,7 +13,7 @@ from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
 Tx = AsyncConnection
 """A connection inside a transaction. Whoever is handed one joins that transaction and never ends it."""
 
-_BUSY = (
+BUSY = (
     psycopg.errors.LockNotAvailable,
     psycopg.errors.QueryCanceled,
     psycopg.errors.DeadlockDetected,
@@ -61,9 +61,9 @@ class Database:
         except PoolTimeoutError as error:
             raise DatabaseBusyError(retry_after=2) from error
         except DBAPIError as error:
-            if isinstance(error.orig, _BUSY):
+            if isinstance(error.orig, BUSY):
                 raise DatabaseBusyError(retry_after=1) from error
-            if error.connection_invalidated or _is_connection_failure(error.orig):
+            if error.connection_invalidated or is_connection_failure(error.orig):
                 raise DatabaseUnavailableError(retry_after=5) from error
             raise
 
@@ -71,7 +71,7 @@ class Database:
         await self.engine.dispose()
 
 
-def _is_connection_failure(error: BaseException | None) -> bool:
+def is_connection_failure(error: BaseException | None) -> bool:
     if not isinstance(error, psycopg.OperationalError):
         return False
     # Without a state the server never answered; class 08 is a broken connection, 57P0x a server that is shutting down.
