@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def pair() -> Iterator[tuple[Server, Server]]:
     """A primary with an empty, migrated database, and a standby that follows it."""
     with embedded.start(new_home()) as server:
         bin_dir, uid = server.bin_dir, server.data_dir.stat().st_uid
+    shutil.rmtree(server.data_dir.parent)
     home = Path(tempfile.mkdtemp(prefix="pantheon-standby-"))
     os.chown(home, uid, -1)
     first, second = (Server(bin_dir, home / name, embedded._free_port(), uid) for name in ("first", "second"))
