@@ -15,6 +15,7 @@ from benchmarks.database import BenchDatabase, server
 from benchmarks.processes import free_port, load_from, serving_process
 from benchmarks.rounds import Case, Outcome, Sample, run_rounds, say
 from pantheon.db.embedded import EmbeddedServer
+from pantheon.ledger.lanes import Lanes
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _pgbench_cases(running: EmbeddedServer, database: BenchDatabase, plan: Plan)
     ]
 
 
-def _ledger_cases(lanes: Any, plan: Plan) -> list[Case]:
+def _ledger_cases(lanes: Lanes, plan: Plan) -> list[Case]:
     return [
         Case(
             f"ledger, {where}, {callers} callers",
@@ -89,7 +90,7 @@ async def bench_ledger(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
     others = peers.Peers(database, wallets=plan.wallets)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(others.close)
-        lanes = await stack.enter_async_context(ledger.open_lanes(database.app_url))
+        lanes = await stack.enter_async_context(Lanes(database.app_url))
         cases = [*_pgbench_cases(running, database, plan), *_ledger_cases(lanes, plan), *_peer_cases(others)]
         outcomes = await run_rounds(cases, seconds=plan.seconds, rounds=plan.rounds)
         calls = 200 if plan.quick else 2000

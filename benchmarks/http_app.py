@@ -20,6 +20,7 @@ from benchmarks.database import wallet_id
 from benchmarks.peers import AMOUNT, Movement, Wallet
 from pantheon.api.server import bind, serving
 from pantheon.db.engine import sqlalchemy_url
+from pantheon.ledger.lanes import Lanes
 
 Hold = Callable[[int], Awaitable[str]]
 Settle = Callable[[int, str], Awaitable[None]]
@@ -44,7 +45,7 @@ def app_over(hold: Hold, settle: Settle) -> FastAPI:
 
 @asynccontextmanager
 async def over_ledger(url: str) -> AsyncIterator[FastAPI]:
-    async with ledger.open_lanes(url) as lanes:
+    async with Lanes(url) as lanes:
 
         async def hold(wallet: int) -> str:
             return str(await ledger.hold(lanes, wallet_id(wallet)))

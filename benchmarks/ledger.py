@@ -3,38 +3,29 @@
 Two transfers and two grant moves, with every constraint, the hash chain, and grants to burn down.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import randint
 from uuid import UUID
 
 from benchmarks.database import wallet_id
-from benchmarks.group_commit import Lanes
 from benchmarks.rounds import Sample, run_callers
 from pantheon.ids import uuid7
+from pantheon.ledger.lanes import Lanes
 
 AMOUNT = 1000
-LANES = 2
-
-
-@asynccontextmanager
-async def open_lanes(url: str) -> AsyncIterator[Lanes]:
-    async with Lanes.open(url, lanes=LANES) as lanes:
-        yield lanes
 
 
 async def hold(lanes: Lanes, wallet: UUID) -> UUID:
     """Holds and draws; the id of the draw, which is that of the hold."""
     id_ = uuid7()
     expires_at = datetime.now(UTC) + timedelta(hours=1)
-    _expect_ok(await lanes.place_hold(wallet_id=wallet, hold_id=id_, amount=AMOUNT, expires_at=expires_at))
-    _expect_ok(await lanes.draw(wallet_id=wallet, hold_id=id_, draw_id=id_, amount=AMOUNT))
+    (await lanes.place_hold(wallet_id=wallet, hold_id=id_, amount=AMOUNT, expires_at=expires_at)).expect("ok")
+    (await lanes.draw(wallet_id=wallet, hold_id=id_, draw_id=id_, amount=AMOUNT)).expect("ok")
     return id_
 
 
 async def settle(lanes: Lanes, wallet: UUID, draw_id: UUID) -> None:
-    _expect_ok(await lanes.capture(wallet_id=wallet, draw_id=draw_id, used=AMOUNT))
+    (await lanes.capture(wallet_id=wallet, draw_id=draw_id, used=AMOUNT)).expect("ok")
 
 
 async def pairs(lanes: Lanes, *, callers: int, wallets: int, seconds: float) -> Sample:
@@ -45,8 +36,3 @@ async def pairs(lanes: Lanes, *, callers: int, wallets: int, seconds: float) -> 
         await settle(lanes, wallet, await hold(lanes, wallet))
 
     return await run_callers(pair, callers=callers, seconds=seconds)
-
-
-def _expect_ok(code: str) -> None:
-    if code != "ok":
-        raise RuntimeError(f"the ledger answered {code}")
