@@ -18,6 +18,7 @@ from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.handle_event import handle_event
 from pantheon.payments.sweep import sweep_top_ups, wake_unhandled_events
 from pantheon.runtime import Runtime
+from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
 
 _CONCURRENCY = 8
@@ -76,6 +77,12 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.task(name="sweep", queueing_lock="sweep")
     async def sweep_each_minute(timestamp: int) -> None:
         await sweep(runtime, app)
+
+    # The sixth field is seconds: no hold stays open for a minute after its end.
+    @app.periodic(cron="* * * * * */20")
+    @app.task(name="expire_holds", queueing_lock="expire_holds")
+    async def expire_holds_each_20_seconds(timestamp: int) -> None:
+        await expire_holds(runtime.database)
 
     @app.periodic(cron="*/5 * * * *")
     @app.task(name="check_invariants", queueing_lock="check_invariants")
