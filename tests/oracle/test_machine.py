@@ -180,6 +180,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def both_have_the_same_books(self) -> None:
+        self.postgres.steps += 1
         books, found = self.books, self.postgres.state()
         assert words(found["wallets"]) == {
             id_: (books.available(id_), books.held(id_), wallet.debt, "frozen" if wallet.frozen else "active")
@@ -217,7 +218,7 @@ def postgres(owner_url: str, app_url: str) -> Iterator[Postgres]:
     postgres.close()
 
 
-def explore(postgres: Postgres, number: int, examples: int = 36) -> None:
+def explore(postgres: Postgres, number: int, examples: int = 38) -> None:
     """The same number makes the same steps."""
     run = partial(Machine, postgres)
     steps = settings(
@@ -239,6 +240,8 @@ def explore(postgres: Postgres, number: int, examples: int = 36) -> None:
 def test_model_and_database_agree(postgres: Postgres) -> None:
     explore(postgres, int(os.environ.get(SEED, "1")))
 
+    assert postgres.steps >= 2000
+
 
 @pytest.mark.prove
 @pytest.mark.timeout(0)
@@ -248,3 +251,4 @@ def test_model_and_database_agree_for_as_long_as_one_likes(postgres: Postgres) -
     end = time.monotonic() + int(number) * {"s": 1, "m": 60, "h": 3600}[unit]
     while time.monotonic() < end:
         explore(postgres, secrets.randbelow(2**32))
+    print(f"{postgres.steps} steps")
