@@ -23,8 +23,8 @@ from pantheon.web.app import create_app
 from pantheon.worker.run import working
 from tests.installation import WEBHOOK_SECRET, Installation, installed
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["pytest", "stripe", "httpx", "tests.crash.processes"])
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["pytest", "stripe", "httpx", "tests.crash.processes"])
 
 SECONDS = 30
 
@@ -62,7 +62,7 @@ class Service:
 
     def start(self) -> None:
         failpoint = self.failpoints[0] if self.failpoints else None
-        self.process = _forks.Process(target=_serve, args=(self.settings, self.port, failpoint), daemon=True)
+        self.process = forks.Process(target=_serve, args=(self.settings, self.port, failpoint), daemon=True)
         self.process.start()
 
     def kill(self) -> None:
