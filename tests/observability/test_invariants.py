@@ -16,6 +16,9 @@ BREAKS = {
     "grant_without_its_payment": "UPDATE grants SET source = 'top_up'",
     "grant_reversed_beyond_its_amount": "UPDATE grants SET reversed = amount + 1",
     "payment_granted_twice": "UPDATE grants SET reference_id = 'pi_x', source = 'top_up'",
+    "hold_open_past_its_end": """
+        INSERT INTO holds (id, wallet_id, amount, created_at, expires_at)
+        SELECT gen_random_uuid(), id, 1, now() - interval '1 hour', now() - interval '3 minutes' FROM wallets""",
     "event_done_without_an_outcome": """
         INSERT INTO inbox_events (id, event_id, type, livemode, body, body_hash, verified, state, received_at,
             next_attempt_at, handled_at)

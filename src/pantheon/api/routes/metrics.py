@@ -23,6 +23,7 @@ router = APIRouter(include_in_schema=False)
 
 _GAUGES = {
     "pantheon_jobs_waiting": "Jobs that are due and that nobody works on",
+    "pantheon_jobs_failed": "Jobs that failed for good and wait for a person",
     "pantheon_oldest_unhandled_event_seconds": "Age of the oldest event that is not handled; 0 where there is none",
     "pantheon_last_verified_event_seconds": "Since Stripe last delivered something; -1 where it never did",
     "pantheon_holds_open": "Holds that are placed",
@@ -35,6 +36,7 @@ _GAUGES = {
 _QUERY = text("""
     SELECT (SELECT count(*) FROM procrastinate_jobs
             WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= :now)),
+           (SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'),
            (SELECT coalesce(extract(epoch FROM :now - min(received_at)), 0) FROM inbox_events WHERE state = 'received'),
            (SELECT coalesce(extract(epoch FROM :now - received_at), -1) FROM (
                 SELECT received_at FROM inbox_events WHERE verified ORDER BY received_at DESC LIMIT 1
