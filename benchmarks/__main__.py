@@ -27,7 +27,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        return 1 if self.quick else 3
+        return 1 if self.quick else 2
 
     @property
     def rounds(self) -> int:
@@ -109,7 +109,7 @@ async def bench_http(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
         for pattern in ("ledger", "for_update"):
             port = free_port()
             url = database.app_url if pattern == "ledger" else database.owner_url
-            await stack.enter_async_context(serving_process("benchmarks.http_app", pattern, port, url))
+            await stack.enter_async_context(serving_process("benchmarks.http_app", port, pattern, url))
             cases.append(Case(f"HTTP, {pattern}", partial(_run_http, port, plan.wallets)))
         outcomes = await run_rounds(cases, seconds=plan.seconds, rounds=plan.rounds)
     return {"outcomes": _as_json(outcomes)}
@@ -121,7 +121,7 @@ async def _run_http(port: int, wallets: int, seconds: float) -> Sample:
 
 async def bench_webhooks(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
     """Events stored, and the time until their credits can be spent."""
-    events, paced = (100, 50) if plan.quick else (3000, 50)
+    events, paced = (100, 50) if plan.quick else (1500, 50)
     database = BenchDatabase(running, "bench_webhooks")
     database.open_wallets(events + paced * 10, grants=0)
     return await webhooks.measure(database, events=events, paced=paced)
@@ -161,13 +161,14 @@ async def main() -> None:
     plan = Plan(quick=bool(os.environ.get("QUICK")), long=bool(os.environ.get("LONG")))
     begun = time.perf_counter()
     found: dict[str, Any] = {}
+    folder = Path(os.environ.get("RESULTS") or Path(__file__).parent / "results")
     with server() as running:
         for name in wanted:
             say(f"{name}: {SECTIONS[name].__doc__}")
             found[name] = await SECTIONS[name](running, plan)
-    minutes = (time.perf_counter() - begun) / 60
-    folder = Path(os.environ.get("RESULTS") or Path(__file__).parent / "results")
-    report.write(folder, found, quick=plan.quick, minutes=minutes)
+            minutes = (time.perf_counter() - begun) / 60
+            # After each, so that what was measured is kept when a later one fails.
+            report.write(folder, found, quick=plan.quick, minutes=minutes)
     say(report.goals_table(found))
     say(f"{minutes:.1f} minutes; written to {folder.name}/")
 

@@ -1,7 +1,7 @@
 """Two small applications that hold and settle over HTTP, served as the product is. Only for the benchmark.
 
 `ledger` is a lean route over the lanes: one parse, a hand-made answer. `for_update` is the same with the ORM pattern.
-Run: python -m benchmarks.http_app ledger 8001 postgresql://…
+Run: python -m benchmarks.http_app 8001 ledger postgresql://…
 """
 
 import asyncio
@@ -82,12 +82,11 @@ async def over_for_update(url: str) -> AsyncIterator[FastAPI]:
         await engine.dispose()
 
 
-async def main(pattern: str, port: int, url: str) -> None:
+async def main(port: int, pattern: str, url: str) -> None:
     apps = {"ledger": over_ledger, "for_update": over_for_update}
     async with apps[pattern](url) as app, serving(app, bind("127.0.0.1", port)):
-        print("ready", flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

@@ -1,4 +1,4 @@
-"""Processes of the benchmark's own: servers that say `ready`, and generators of load that print what they saw."""
+"""Processes of the benchmark's own: servers on a port, and generators of load that print what they saw."""
 
 import asyncio
 import json
@@ -12,16 +12,19 @@ from benchmarks.rounds import Sample
 
 
 @asynccontextmanager
-async def serving_process(module: str, *arguments: object) -> AsyncIterator[None]:
+async def serving_process(module: str, port: int, *arguments: object) -> AsyncIterator[None]:
+    """Its log goes nowhere: a pipe that nobody reads would stop it once it is full."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *map(str, arguments)),
-        stdout=asyncio.subprocess.PIPE,
+        *(sys.executable, "-m", module, str(port), *map(str, arguments)),
+        stderr=asyncio.subprocess.DEVNULL,
         env={**os.environ, "APP_ENV": "test"},
     )
     try:
-        assert process.stdout is not None
-        if (await process.stdout.readline()).strip() != b"ready":
-            raise RuntimeError(f"{module} did not start")
+        async with asyncio.timeout(60):
+            while not _listens(port):
+                if process.returncode is not None:
+                    raise RuntimeError(f"{module} did not start")
+                await asyncio.sleep(0.05)
         yield
     finally:
         if process.returncode is None:
@@ -37,6 +40,11 @@ async def load_from(module: str, *arguments: object) -> Sample:
     if process.returncode != 0:
         raise RuntimeError(f"{module} failed")
     return Sample(**json.loads(out))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

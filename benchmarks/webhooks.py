@@ -15,6 +15,7 @@ from benchmarks.database import BenchDatabase
 from benchmarks.http_load import connect
 from benchmarks.processes import free_port, load_from, serving_process
 from benchmarks.rounds import Sample, say
+from pantheon import logs
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.runtime import open_runtime
@@ -48,13 +49,13 @@ async def measure(database: BenchDatabase, *, events: int, paced: int) -> dict[s
     slow = min(events, paced * 10)
     database.execute(_TOP_UPS.replace("{count}", str(events + slow)))
     port = free_port()
-    async with serving_process("benchmarks.webhooks", "serve", port, database.app_url):
+    async with serving_process("benchmarks.webhooks", port, "serve", database.app_url):
         # The first answers come from a process that has not warmed up.
         first, last = events + 1, events + slow
-        await load_from("benchmarks.webhooks", "load", port, installation, first, last, paced)
+        await load_from("benchmarks.webhooks", port, "load", installation, first, last, paced)
         _, paced_p50, paced_p99 = await _times(database, first, last)
         say(f"  {paced:,}/s offered: spendable after {paced_p50:.2f} s (p50), {paced_p99:.2f} s (p99)")
-        sample = await load_from("benchmarks.webhooks", "load", port, installation, 1, events, 0)
+        sample = await load_from("benchmarks.webhooks", port, "load", installation, 1, events, 0)
         stored = sample.rate
         count, p50, p99 = await _times(database, 1, events)
     say(f"  as fast as they come: {stored:,.0f}/s stored; spendable after {p50:.2f} s (p50), {p99:.2f} s (p99)")
@@ -80,6 +81,7 @@ async def _times(database: BenchDatabase, first: int, last: int) -> tuple[float,
 
 
 async def serve(port: int, url: str) -> None:
+    logs.configure("json")
     settings = all_settings.load(
         _env_file=None,
         app_env="test",
@@ -96,7 +98,6 @@ async def serve(port: int, url: str) -> None:
         serving(create_app(runtime), bind("127.0.0.1", port)),
         working(runtime),
     ):
-        print("ready", flush=True)
         await asyncio.Event().wait()
 
 
@@ -153,9 +154,9 @@ def _event(number: int, installation: str) -> bytes:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        asyncio.run(serve(int(sys.argv[2]), sys.argv[3]))
+    if sys.argv[2] == "serve":
+        asyncio.run(serve(int(sys.argv[1]), sys.argv[3]))
     else:
-        _, _, port, installation, first, last, per_second = sys.argv
+        _, port, _, installation, first, last, per_second = sys.argv
         done = asyncio.run(load(int(port), installation, int(first), int(last), int(per_second)))
         print(json.dumps({"count": done.count, "seconds": done.seconds, "latencies": done.latencies}))
