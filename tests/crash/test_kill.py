@@ -190,6 +190,23 @@ async def test_a_grant_and_its_audit_row_are_both_there_or_neither(
         assert served.deaths == ["grant.posted"]
 
 
+async def test_a_grant_whose_audit_row_cannot_be_written_is_none(installation: Installation) -> None:
+    """T-159, FP-15: wherever the process may be killed, because the two are one transaction."""
+    olga, ada = await installation.person(Role.OWNER, "olga@example.com"), await installation.person()
+    path, headers = f"/api/v1/admin/users/{ada.id}/wallet/grant", olga.headers | {"Idempotency-Key": "g"}
+    installation.execute("ALTER TABLE audit_log ADD CONSTRAINT no_grants CHECK (action <> 'grant.posted')")
+
+    answer = await installation.client.post(path, json={"amount": "5", "note": "sorry"}, headers=headers)
+
+    assert answer.status_code >= 500
+    assert _grants_and_audit_rows(installation) == (0, 0)
+    installation.execute("ALTER TABLE audit_log DROP CONSTRAINT no_grants")
+    assert (
+        await installation.client.post(path, json={"amount": "5", "note": "sorry"}, headers=headers)
+    ).status_code == 200
+    assert _grants_and_audit_rows(installation) == (1, 1)
+
+
 def _grants_and_audit_rows(it: Installation) -> tuple[int, int]:
     audit = it.rows("SELECT FROM audit_log WHERE action = 'grant.posted'")
     return len(it.rows("SELECT FROM transfers")), len(audit)
