@@ -80,6 +80,11 @@ class ConflictError(CallerError):
     detail = "The present state does not allow this."
 
 
+class RateCardChangedError(ConflictError):
+    code = "rate_card_changed"
+    detail = "Another pricing version is in force by now. Read it and try again."
+
+
 class NotEnoughCreditsError(CallerError):
     code = "not_enough_credits"
     detail = "The wallet does not hold that many available credits."

@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     rate_limit_top_ups_per_hour: int = Field(10, ge=1, description="Top-ups that a user may open within an hour.")
     rate_limit_sign_ins_per_hour: int = Field(30, ge=1, description="Failed sign-ins per account and per address.")
 
+    credit_enforcement_enabled: bool = Field(
+        True, description="Whether work needs credits, unless an operator switched it for all processes."
+    )
     low_balance_threshold: str = Field("5", description="`low_balance` is shown below this many available credits.")
 
     openrouter_api_key: SecretStr | None = Field(None, description="Key of OpenRouter. Unset: its models are off.")

@@ -31,6 +31,7 @@ STATUS: dict[type[PantheonError], int] = {
     errors.RegistrationClosedError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.RateCardChangedError: 409,
     errors.NotEnoughCreditsError: 409,
     errors.IdempotencyInProgressError: 409,
     errors.EmailTakenError: 409,

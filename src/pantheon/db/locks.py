@@ -14,6 +14,7 @@ class Lock(IntEnum):
     IDEMPOTENCY_KEY = 5_064_361_002
     TOP_UPS_OF_USER = 5_064_361_004
     SUBJECT = 5_064_361_005
+    RATE_CARD = 5_064_361_006
 
 
 async def take(tx: Tx, lock: Lock, name: str = "") -> None:

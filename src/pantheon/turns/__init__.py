@@ -1,0 +1,1 @@
+"""Money out: what a model call costs, and whether it may be made."""
