@@ -93,7 +93,7 @@ async def bench_ledger(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
         lanes = await stack.enter_async_context(Lanes(database.app_url))
         cases = [*_pgbench_cases(running, database, plan), *_ledger_cases(lanes, plan), *_peer_cases(others)]
         outcomes = await run_rounds(cases, seconds=plan.seconds, rounds=plan.rounds)
-        calls = 200 if plan.quick else 2000
+        calls = 200 if plan.quick else 1000
         lost = await others.lost(others.read_modify_write, callers=64, calls=calls)
         kept = await others.lost(others.for_update, callers=64, calls=calls)
     say(f"  lost updates on a hot wallet: read-modify-write {lost:.0%}, FOR UPDATE {kept:.0%}")

@@ -165,10 +165,8 @@ def _markdown(found: Found, facts: dict[str, Any]) -> str:
         parts.insert(1, "**A run with QUICK=1: it shows that everything runs, and its numbers mean nothing.**")
     if "ledger" in found:
         parts += ["## A hold and its capture", "![Pairs a second](ledger.svg)", _outcomes(found["ledger"]["outcomes"])]
-        lost = found["ledger"]["lost_by_read_modify_write"]
-        parts.append(
-            f"On a hot wallet read-modify-write lost {lost:.0%} of the updates; FOR UPDATE and the ledger none."
-        )
+        lost, kept = found["ledger"]["lost_by_read_modify_write"], found["ledger"]["lost_by_for_update"]
+        parts.append(f"Of the updates of a hot wallet read-modify-write lost {lost:.0%}, FOR UPDATE {kept:.0%}.")
     if "http" in found:
         parts += ["## Over HTTP", _outcomes(found["http"]["outcomes"])]
     if "growth" in found:
