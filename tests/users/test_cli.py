@@ -92,7 +92,7 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
 IMPOSSIBLE = {
     ("users", "add", "no address"): "email must be an e-mail address",
     ("users", "add", "bob@example.com"): "An account with this e-mail exists already.",
-    ("users", "role", "nobody@example.com", "owner"): "There is no user with this e-mail.",
+    ("users", "role", "nobody@example.com", "owner"): "There is no user with this e-mail or id.",
     ("users", "invite", "bob@example.com"): "An account with this e-mail exists already.",
     ("keys", "create", "bob@example.com", "k", "--scope", "admin"): "Admin access required.",
     ("keys", "create", "bob@example.com", "k", "--scope", "workspace", "--monthly-limit", "1e3"): "plain decimal",

@@ -1,7 +1,6 @@
 """`pantheon backup` and `pantheon restore`: everything in one file, and back."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,11 +22,11 @@ def backup(
     Example: pantheon backup /backups/monday.backup
     """
     from pantheon import clock
-    from pantheon.cli.connect import errors_shown
+    from pantheon.cli.connect import database_urls, errors_shown
     from pantheon.db.backup import back_up
 
     target = file or Path(f"pantheon-{clock.now():%Y%m%dT%H%M%SZ}.backup")
-    with errors_shown(), _urls() as (owner_url, _):
+    with errors_shown(), database_urls() as (owner_url, _):
         manifest = back_up(owner_url, target, progress=_progress("written"))
     size = target.stat().st_size
     typer.secho(f"{target}: {_counts(manifest)}, {size} bytes, schema {manifest.revision}.", fg=typer.colors.GREEN)
@@ -49,11 +48,11 @@ def restore(
     """
     import asyncio
 
-    from pantheon.cli.connect import errors_shown
+    from pantheon.cli.connect import database_urls, errors_shown
     from pantheon.db import backup as backups
     from pantheon.db.migrate import migrate
 
-    with errors_shown(), _urls() as (owner_url, app_url):
+    with errors_shown(), database_urls() as (owner_url, app_url):
         manifest = backups.restore(owner_url, file, replace=replace, progress=_progress("restored"))
         typer.echo(f"Restored {_counts(manifest)} of {manifest.taken_at}. Migrating and verifying …", err=True)
         migrate(owner_url, app_url=app_url)
@@ -81,25 +80,6 @@ async def _verify(url: str) -> list[str]:
     finally:
         await database.close()
     return [f"{item.check}: {item.row}: {item.detail}" for item in found]
-
-
-@contextmanager
-def _urls() -> Iterator[tuple[str, str]]:
-    """The database as its owner and as the application. A local installation's own server is started if need be."""
-    from pantheon import settings as all_settings
-    from pantheon.cli.connect import home_of
-    from pantheon.db import embedded
-
-    settings = all_settings.load()
-    if settings.database_url is not None and settings.migration_url is not None:
-        yield settings.migration_url.get_secret_value(), settings.database_url.get_secret_value()
-        return
-    server = embedded.start(home_of(settings))
-    try:
-        yield server.owner_url, server.app_url
-    finally:
-        if not server.attached:
-            server.stop()
 
 
 def _progress(done: str) -> Callable[[int], None]:

@@ -39,6 +39,24 @@ def home_of(settings: "Settings") -> Path:
     return settings.data_dir or embedded.default_home(Path.cwd())
 
 
+@contextmanager
+def database_urls() -> Iterator[tuple[str, str]]:
+    """The database as its owner and as the application. A local installation's own server is started if need be."""
+    from pantheon import settings as all_settings
+    from pantheon.db import embedded
+
+    settings = all_settings.load()
+    if settings.database_url is not None and settings.migration_url is not None:
+        yield settings.migration_url.get_secret_value(), settings.database_url.get_secret_value()
+        return
+    server = embedded.start(home_of(settings))
+    try:
+        yield server.owner_url, server.app_url
+    finally:
+        if not server.attached:
+            server.stop()
+
+
 @asynccontextmanager
 async def connect() -> AsyncIterator[tuple["Settings", "Database"]]:
     """The settings and the migrated database. A local installation's own server is started if it does not run."""

@@ -1,3 +1,5 @@
+from typing import Annotated
+
 import typer
 
 from pantheon.cli.connect import errors_shown
@@ -41,3 +43,49 @@ def status() -> None:
     revision, head = asyncio.run(found()), migrations.head()
     typer.echo(f"database: {revision or 'empty'}\nexpected: {head}")
     raise typer.Exit(revision != head)
+
+
+@app.command()
+def shell(
+    owner: Annotated[
+        bool, typer.Option("--owner", help="As the owner of the schema, who may change anything.")
+    ] = False,
+) -> None:
+    """Open psql on the database, as the application, whose rights are narrow, or as the owner.
+
+    Example: pantheon db shell
+    """
+    import os
+    import signal
+    import subprocess
+
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    from pantheon.cli.connect import database_urls
+    from pantheon.errors import SettingsError
+
+    with errors_shown(), database_urls() as (owner_url, app_url):
+        program = _psql()
+        if program is None:
+            raise SettingsError(
+                "There is no psql. Install PostgreSQL's client, for example Debian's postgresql-client."
+            )
+        connection = conninfo_to_dict(owner_url if owner else app_url)
+        # In the environment and not among the arguments, which every account of this machine can read.
+        password = str(connection.pop("password", None) or os.environ.get("PGPASSWORD", ""))
+        address = make_conninfo("", **connection)
+        # Ctrl-C cancels what psql is doing; it must not end this process before psql.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        found = subprocess.run([program, address], env=os.environ | {"PGPASSWORD": password})
+    raise typer.Exit(found.returncode)
+
+
+def _psql() -> str | None:
+    import shutil
+
+    from pantheon.db.embedded import binary_folders
+
+    folders = map(str, binary_folders())
+    return shutil.which("psql") or next(
+        (found for folder in folders if (found := shutil.which("psql", path=folder))), None
+    )

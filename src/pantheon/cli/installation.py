@@ -28,6 +28,25 @@ from pantheon.web.app import create_app
 from pantheon.worker.run import working
 
 
+async def run_worker() -> None:
+    """Returns after SIGINT or SIGTERM, when running jobs have finished."""
+    settings = all_settings.load()
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL is not set. A local installation runs its jobs within `pantheon serve`.")
+    logs.configure(settings.log_form)
+    stop = _stopped_by_signal()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(reporting(settings))
+        await _refuse_another_schema(settings.database_url.get_secret_value())
+        runtime = await stack.enter_async_context(open_runtime(settings))
+        if not settings.is_local:
+            await _refuse_unverified_events(runtime)
+        await stack.enter_async_context(working(runtime))
+        typer.echo("The worker runs. Stop it with Ctrl-C.")
+        await stop.wait()
+        typer.echo("Stopping: running jobs finish first.")
+
+
 async def run(*, host: str, port: int, worker: bool) -> None:
     """Returns after SIGINT or SIGTERM, when running requests and jobs have finished."""
     settings = all_settings.load()
@@ -79,9 +98,14 @@ async def _with_database(stack: AsyncExitStack, settings: Settings) -> Settings:
     url, owner_url = settings.database_url.get_secret_value(), settings.migration_url.get_secret_value()
     if settings.is_local:
         await asyncio.to_thread(migrate, owner_url, app_url=url)
-    elif (found := await asyncio.to_thread(current, url)) != head():
-        raise SettingsError(difference(found))
+    else:
+        await _refuse_another_schema(url)
     return settings
+
+
+async def _refuse_another_schema(url: str) -> None:
+    if (found := await asyncio.to_thread(current, url)) != head():
+        raise SettingsError(difference(found))
 
 
 async def _refuse_unverified_events(runtime: Runtime) -> None:

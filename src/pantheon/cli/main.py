@@ -2,7 +2,7 @@
 
 import typer
 
-from pantheon.cli import backup, db, docs, doctor, keys, ledger, sandbox, serve, users
+from pantheon.cli import backup, db, docs, doctor, keys, ledger, sandbox, serve, users, wallet, worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,11 +12,14 @@ app = typer.Typer(
 )
 
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(db.app, name="db", help="The database's schema.")
 app.add_typer(users.app, name="users", help="People and their roles.")
+app.command("grant")(wallet.grant)
+app.add_typer(wallet.app, name="wallet", help="Users' credits.")
 app.add_typer(keys.app, name="keys", help="API keys.")
 app.add_typer(ledger.app, name="ledger", help="Proof that the books are right.")
 app.add_typer(sandbox.app, name="sandbox", help="Play the payer's and Stripe's part in a local installation.")

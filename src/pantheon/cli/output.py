@@ -1,6 +1,7 @@
-"""How commands answer: a sentence for people, or JSON for programs."""
+"""How commands answer: a sentence or a table for people, or JSON for programs."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,3 +11,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 def show(text: str, fields: Any, *, as_json: bool) -> None:
     typer.echo(json.dumps(fields, default=str) if as_json else text)
+
+
+def table(heads: Sequence[str] | None, rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as what stands in them. Nothing that others wrote may move the cursor or change colours."""
+    cells = [["–" if cell is None else _plain(str(cell)) for cell in row] for row in rows]
+    lines = [*([list(heads)] if heads else []), *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

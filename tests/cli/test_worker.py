@@ -1,0 +1,53 @@
+"""`pantheon worker` beside a server that runs no jobs."""
+
+import asyncio
+import signal
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+from tests.cli.conftest import PROGRAM, SECONDS, Install, Run
+from tests.installation import eventually
+from tests.payments.events import event_for, signed, succeeded
+
+
+async def test_it_finishes_the_job_it_is_at_when_it_is_told_to_stop(
+    install: Install, environment: dict[str, str], tmp_path: Path
+) -> None:
+    async with install(worker=False) as installation:
+        ada = await installation.person()
+        top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+        body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+        assert (await installation.post_event(body, signed(body))).status_code == 200
+
+        with psycopg.connect(installation.owner_url) as other:
+            other.execute("SELECT FROM top_ups FOR UPDATE")
+            process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+            try:
+
+                async def at_work() -> bool:
+                    waiting = (
+                        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                    )
+                    return bool(installation.rows(waiting))
+
+                await eventually(at_work, seconds=SECONDS)
+                process.send_signal(signal.SIGTERM)
+                assert await installation.balance(ada) == "0"
+                other.rollback()
+                assert await asyncio.to_thread(process.wait, SECONDS) == 0
+            finally:
+                process.kill()
+        assert await installation.balance(ada) == "333.33"
+
+
+def test_a_local_installation_is_told_where_its_jobs_run(run: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    del environment["DATABASE_URL"]
+    environment["APP_ENV"] = "local"
+    environment["DATA_DIR"] = str(tmp_path)
+
+    refused = run("worker")
+
+    assert refused.returncode == 1
+    assert "A local installation runs its jobs within `pantheon serve`." in refused.stderr
