@@ -2,7 +2,7 @@
 
 import typer
 
-from pantheon.cli import backup, db, docs, doctor, keys, ledger, sandbox, serve, users, wallet, worker
+from pantheon.cli import backup, db, docs, doctor, events, keys, ledger, sandbox, serve, top_ups, users, wallet, worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +20,8 @@ app.add_typer(db.app, name="db", help="The database's schema.")
 app.add_typer(users.app, name="users", help="People and their roles.")
 app.command("grant")(wallet.grant)
 app.add_typer(wallet.app, name="wallet", help="Users' credits.")
+app.add_typer(top_ups.app, name="top-ups", help="Payments of users, and those that need a decision.")
+app.add_typer(events.app, name="events", help="What Stripe told us, and what became of it.")
 app.add_typer(keys.app, name="keys", help="API keys.")
 app.add_typer(ledger.app, name="ledger", help="Proof that the books are right.")
 app.add_typer(sandbox.app, name="sandbox", help="Play the payer's and Stripe's part in a local installation.")

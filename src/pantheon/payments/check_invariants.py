@@ -35,14 +35,16 @@ _CHECKS = {
             SELECT wallet_id, sum(remaining) AS available, sum(held) AS held FROM grants GROUP BY wallet_id
         ) g ON g.wallet_id = w.id
         WHERE (w.available, w.held) IS DISTINCT FROM (coalesce(g.available, 0), coalesce(g.held, 0))""",
-    # INV-3 and INV-7: what was credited was paid, exactly, in the same currency and mode.
+    # INV-3 and INV-7: what was credited was paid, exactly, in the same currency and mode, or an operator decided so.
     "grant_without_its_payment": """
         SELECT g.id FROM grants g
         LEFT JOIN top_ups t ON t.grant_id = g.id AND t.wallet_id = g.wallet_id
         LEFT JOIN payments p ON p.payment_intent_id = t.payment_intent_id AND p.top_up_id = t.id
-            AND p.status = 'succeeded' AND p.received_minor = t.amount_minor
-            AND p.currency = t.currency AND p.livemode = t.livemode
-        WHERE g.source = 'top_up' AND (p.id IS NULL OR g.amount <> t.credits)""",
+            AND p.status = 'succeeded' AND p.received_minor > 0 AND p.livemode = t.livemode
+        WHERE g.source = 'top_up' AND (
+            p.id IS NULL OR
+            (p.received_minor, p.currency, g.amount) IS DISTINCT FROM (t.amount_minor, t.currency, t.credits)
+            AND NOT EXISTS (SELECT FROM top_up_history h WHERE h.top_up_id = t.id AND h.from_state = 'review'))""",
     "grant_reversed_beyond_its_amount": "SELECT id FROM grants WHERE reversed < 0 OR reversed > amount",
     "payment_granted_twice": """
         SELECT reference_id FROM grants WHERE source = 'top_up' GROUP BY reference_id HAVING count(*) > 1""",

@@ -128,7 +128,7 @@ async def _store(tx: Tx, settings: Settings, delivery: _Delivery) -> Received:
         if bytes(row.body_hash) != digest:
             _logger.error("event_came_again_with_another_body", event_id=event.id)
         if row.state in ("parked", "dead") or (row.state == "ignored" and ignored is None):
-            await _wake(tx, row.id)
+            await wake(tx, row.id)
         return Received.SEEN_BEFORE
     if ignored:
         _logger.info("event_ignored", event_id=event.id, type=event.type, reason=ignored)
@@ -155,8 +155,8 @@ def _environment(payload: Any) -> Any:
     return metadata.get("environment_id") if isinstance(metadata, dict) and "top_up_id" in metadata else None
 
 
-async def _wake(tx: Tx, inbox_event_id: UUID) -> None:
-    """A delivery of something that we had given up on, or took for none of ours, is a reason to look once more."""
+async def wake(tx: Tx, inbox_event_id: UUID) -> None:
+    """Looks once more at what we had given up on or took for none of ours: Stripe or an operator gave a reason to."""
     await tx.execute(
         update(inbox_events)
         .where(inbox_events.c.id == inbox_event_id)

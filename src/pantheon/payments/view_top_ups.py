@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from pantheon.db.engine import Database
 from pantheon.db.tables import top_up_history, top_ups
+from pantheon.money.top_up import State
 from pantheon.payments.top_ups import TopUp, find_top_ups, get_top_up
 
 
@@ -41,3 +42,13 @@ async def list_top_ups(
     async with database.transaction() as tx:
         total = await tx.scalar(select(func.count()).select_from(top_ups).where(*mine))
         return await find_top_ups(tx, *mine, limit=limit, offset=offset), total or 0
+
+
+async def list_all_top_ups(
+    database: Database, *, state: State | None = None, limit: int, offset: int = 0
+) -> tuple[list[TopUp], int]:
+    """For operators: one page of everybody's, newest first, and how many there are in all."""
+    conditions = () if state is None else (top_ups.c.state == state,)
+    async with database.transaction() as tx:
+        total = await tx.scalar(select(func.count()).select_from(top_ups).where(*conditions))
+        return await find_top_ups(tx, *conditions, limit=limit, offset=offset), total or 0

@@ -1,0 +1,164 @@
+"""What operators do about events that were given up and payments that are not what was promised."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from pantheon.db import jobs
+from pantheon.errors import ConflictError
+from pantheon.payments.check_invariants import check_invariants
+from pantheon.payments.replay_event import replay_event
+from pantheon.payments.resolve_top_up import Action, resolve_top_up
+from tests.cli.conftest import Install, Run
+from tests.installation import TEST, Installation, Person
+from tests.payments.events import event_for, signed, succeeded
+
+
+async def in_review(installation: Installation, **change: Any) -> tuple[Person, str]:
+    """A top-up of 10.00 for 333.33 credits, of which by default 5.00 came in."""
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    payment = installation.sandbox.payments.find(top_up_id)
+    body = event_for(succeeded(payment, **{"amount_received": 500, **change}))
+    assert (await installation.post_event(body, signed(body))).status_code == 200
+    await installation.becomes(ada, top_up_id, "review")
+    return ada, top_up_id
+
+
+@pytest.mark.parametrize(
+    ("action", "balance", "status"),
+    [
+        ("credit", "333.33", "credited"),
+        ("credit-received", "166.67", "credited"),
+        ("refunded-outside", "0", "refunded_unmatched"),
+    ],
+)
+async def test_a_decision_is_carried_out_once_and_audited(
+    installation: Installation, run: Run, action: str, balance: str, status: str
+) -> None:
+    ada, top_up_id = await in_review(installation)
+    command = ("top-ups", "resolve", top_up_id, "--action", action, "--reason", "The bank kept a fee")
+
+    first, second = run(*command), run(*command, "--json")
+
+    assert first.stdout == f"The top-up is {status} now.\n", first.stderr
+    assert json.loads(second.stdout)["changed"] is False
+    assert await installation.status(ada, top_up_id) == status
+    assert await installation.balance(ada) == balance
+    (audited,) = installation.rows("SELECT * FROM audit_log WHERE action = 'top_up.resolved'")
+    assert audited["actor_name"] == "cli" and audited["subject"] == f"top_up:{top_up_id}"
+    assert audited["details"]["reason"] == "The bank kept a fee" and audited["details"]["was"] == "received_less"
+    assert await check_invariants(installation.runtime.database) == {}
+    assert run("top-ups", "list", "--state", "review").stdout.endswith("0 of 0 top-ups\n")
+
+
+async def test_two_operators_at_once_come_to_one_outcome(installation: Installation) -> None:
+    ada, _ = await in_review(installation)
+    (row,) = installation.rows("SELECT id FROM top_ups")
+
+    answers = await asyncio.gather(
+        *(
+            resolve_top_up(installation.runtime.database, TEST, top_up_id=row["id"], action=action, reason="x")
+            for action in (Action.CREDIT, Action.REFUNDED_OUTSIDE, Action.CREDIT_RECEIVED) * 2
+        ),
+        return_exceptions=True,
+    )
+
+    done = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert sorted(changed for _, changed in done) == [False, True]
+    assert all(isinstance(answer, ConflictError) for answer in answers if isinstance(answer, BaseException))
+    assert len(installation.rows("SELECT FROM audit_log WHERE action = 'top_up.resolved'")) == 1
+    assert len(installation.rows("SELECT FROM transfers")) == (await installation.balance(ada) != "0")
+
+
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        ({"amount_received": 0}, Action.CREDIT),
+        ({"amount_received": 0}, Action.CREDIT_RECEIVED),
+        ({"currency": "jpy"}, Action.CREDIT_RECEIVED),
+    ],
+)
+async def test_nothing_is_credited_for_what_did_not_come_in(
+    installation: Installation, change: dict[str, Any], action: Action
+) -> None:
+    ada, _ = await in_review(installation, **change)
+    (row,) = installation.rows("SELECT id FROM top_ups")
+    with pytest.raises(ConflictError):
+        await resolve_top_up(installation.runtime.database, TEST, top_up_id=row["id"], action=action, reason="x")
+    assert await installation.balance(ada) == "0"
+
+
+async def test_only_what_is_in_review_is_decided(installation: Installation, run: Run) -> None:
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    refused = run("top-ups", "resolve", top_up_id, "--action", "credit", "--reason", "Because")
+    assert refused.returncode == 1
+    assert "This top-up is not in review: it is awaiting_payment" in refused.stderr
+    assert await installation.balance(ada) == "0"
+
+
+async def parked(installation: Installation) -> tuple[Person, str]:
+    """An event that was given up for a reason that is mended by now."""
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+    assert (await installation.post_event(body, signed(body))).status_code == 200
+    installation.execute(
+        "UPDATE inbox_events SET state = 'parked', outcome = 'top_up_unknown', handled_at = now()"
+        " WHERE event_id = 'evt_crafted'"
+    )
+    installation.execute("DELETE FROM procrastinate_jobs")
+    return ada, top_up_id
+
+
+async def test_a_parked_event_is_handled_once_more_and_a_done_one_stays(
+    install: Install, app_url: str, run: Run
+) -> None:
+    async with install(worker=False) as installation:
+        ada, _ = await parked(installation)
+        (listed,) = json.loads(run("events", "list", "--state", "stuck", "--json").stdout)["events"]
+        assert (listed["event_id"], listed["state"], listed["outcome"]) == ("evt_crafted", "parked", "top_up_unknown")
+
+        first, second = run("events", "replay", "evt_crafted"), run("events", "replay", listed["id"])
+
+        assert first.stdout == "The event was parked; the worker handles it now.\n", first.stderr
+        assert second.stdout == "The event is about to be handled anyway.\n"
+        assert len(installation.rows("SELECT FROM procrastinate_jobs")) == 1
+        (audited,) = installation.rows("SELECT details FROM audit_log WHERE action = 'event.replayed'")
+        assert audited["details"] == {"event_id": "evt_crafted", "state": "parked", "was": "top_up_unknown"}
+    async with install() as installation:
+        await installation.all_events_handled()
+        assert await installation.balance(ada) == "333.33"
+    third = run("events", "replay", "evt_crafted", "--json")
+    assert json.loads(third.stdout) == {"state_before": "done", "replayed": False}
+    assert run("events", "replay", "evt_unknown").stderr == "pantheon: Event not found.\n"
+
+
+async def test_an_event_replayed_by_many_at_once_is_woken_once(install: Install) -> None:
+    async with install(worker=False) as installation:
+        await parked(installation)
+        (row,) = installation.rows("SELECT id, next_attempt_at FROM inbox_events WHERE event_id = 'evt_crafted'")
+        database = installation.runtime.database
+        answers = await asyncio.gather(*(replay_event(database, TEST, inbox_event_id=row["id"]) for _ in range(4)))
+        assert sorted(answers) == [("parked", True), *[("received", False)] * 3]
+        assert len(installation.rows("SELECT FROM audit_log WHERE action = 'event.replayed'")) == 1
+
+
+async def test_one_that_failed_does_not_wait_for_its_next_attempt(install: Install) -> None:
+    async with install(worker=False) as installation:
+        await parked(installation)
+        installation.execute(
+            "UPDATE inbox_events SET state = 'received', outcome = NULL, handled_at = NULL, last_error = 'unavailable',"
+            " next_attempt_at = now() + interval '1 hour' WHERE event_id = 'evt_crafted'"
+        )
+        (row,) = installation.rows("SELECT id, next_attempt_at FROM inbox_events WHERE event_id = 'evt_crafted'")
+        database = installation.runtime.database
+        async with database.transaction() as tx:
+            await jobs.defer_inbox_event(tx, row["id"], at=row["next_attempt_at"])
+
+        assert await replay_event(database, TEST, inbox_event_id=row["id"]) == ("received", True)
+
+        assert installation.rows("SELECT scheduled_at FROM procrastinate_jobs") == [{"scheduled_at": None}]
