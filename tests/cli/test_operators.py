@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from pantheon.clock import now
 from pantheon.db import jobs
 from pantheon.errors import ConflictError
+from pantheon.ids import uuid7
+from pantheon.ledger import post
 from pantheon.payments.check_invariants import check_invariants
+from pantheon.payments.explain import explain
 from pantheon.payments.replay_event import replay_event
 from pantheon.payments.resolve_top_up import Action, resolve_top_up
+from pantheon.wallets.grant_credits import grant_credits
 from tests.cli.conftest import Install, Run
 from tests.installation import TEST, Installation, Person
 from tests.payments.events import event_for, signed, succeeded
@@ -162,3 +168,66 @@ async def test_one_that_failed_does_not_wait_for_its_next_attempt(install: Insta
         assert await replay_event(database, TEST, inbox_event_id=row["id"]) == ("received", True)
 
         assert installation.rows("SELECT scheduled_at FROM procrastinate_jobs") == [{"scheduled_at": None}]
+
+
+async def test_everything_about_a_top_up_says_why_it_was_credited(installation: Installation, run: Run) -> None:
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+    await installation.post_event(body, signed(body))
+    await installation.becomes(ada, top_up_id, "credited")
+    (row,) = installation.rows(
+        "SELECT t.id AS transfer, g.id AS grant, u.payment_intent_id AS payment FROM transfers t"
+        " JOIN grants g ON g.reference_id = t.reference_id JOIN top_ups u ON u.grant_id = g.id"
+    )
+    conclusion = (
+        f"Credited once, by transfer {row['transfer']} of 333.33 credits,"
+        f" because event evt_crafted reported that payment {row['payment']} succeeded."
+    )
+
+    for name in (top_up_id, str(row["grant"]), row["payment"]):
+        answer = json.loads(run("ledger", "explain", name, "--json").stdout)
+        assert answer["conclusion"] == conclusion
+        assert {section["title"] for section in answer["sections"]} >= {"history", "events", "transfers of the grant"}
+    assert conclusion in run("top-ups", "show", top_up_id).stdout
+    assert "It was handled with the outcome credited." in run("events", "show", "evt_crafted").stdout
+    moved = await explain(installation.runtime.database, str(row["transfer"]))
+    assert moved.conclusion == (
+        f"333.33 credits went from issued_paid to available, because of top-up {top_up_id.removeprefix('topup_')}."
+    )
+    assert "Nothing has this id" in run("ledger", "explain", "pi_unknown").stderr
+    wrong_kind = run("events", "show", top_up_id)
+    assert wrong_kind.returncode == 1 and "is of a top-up" in wrong_kind.stderr
+
+
+async def test_a_top_up_in_review_says_what_came_in(installation: Installation) -> None:
+    _, top_up_id = await in_review(installation)
+    answer = await explain(installation.runtime.database, top_up_id)
+    assert answer.conclusion == (
+        "Nothing is credited, because the payment is not what was promised (received_less): 5.00 came in,"
+        " 10.00 was expected; an operator has to decide."
+    )
+
+
+async def test_grants_and_holds_are_explained_too(installation: Installation) -> None:
+    ada = await installation.person()
+    database = installation.runtime.database
+    change = await grant_credits(database, TEST, user_id=ada.id, amount="100", note="x")
+    (row,) = installation.rows("SELECT g.id, w.id AS wallet FROM grants g JOIN wallets w ON w.id = g.wallet_id")
+    hold_id = uuid7()
+    async with database.transaction() as tx:
+        placed = await post.place_hold(
+            tx, wallet_id=row["wallet"], hold_id=hold_id, amount=10**9, expires_at=now() + timedelta(hours=1)
+        )
+    assert placed.code == "ok"
+
+    given, held = await explain(database, str(row["id"])), await explain(database, str(hold_id))
+    moved = await explain(database, str(change.transfer_id))
+
+    assert given.conclusion == f"Given as admin by transfer {change.transfer_id}; 99 of 100 credits are left."
+    assert held.conclusion == "It is placed: 0 of 1 credits were used."
+    assert [row["kind"] for section in held.sections if section.title == "transfers" for row in section.rows] == [
+        "hold_placed"
+    ]
+    (audited,) = next(section.rows for section in moved.sections if section.title == "audit")
+    assert audited["action"] == "grant.posted"

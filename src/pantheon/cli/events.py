@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pantheon.cli.connect import connect
-from pantheon.cli.output import AsJson, show, table
+from pantheon.cli.ledger import find_explanation
+from pantheon.cli.output import AsJson, show, show_explanation, table
 
 if TYPE_CHECKING:
     from pantheon.payments.list_events import EventView
@@ -48,6 +49,15 @@ def list_(
     ]
     text = table(["received", "state", "type", "event", "outcome", "id"], rows) + f"\n{len(rows)} of {total} events"
     show(text, {"events": [_fields(event) for event in events], "total": total}, as_json=as_json)
+
+
+@app.command("show")
+def show_(event: EventName, as_json: AsJson = False) -> None:
+    """Show an event and why it is in its state: the same as `pantheon ledger explain`.
+
+    Example: pantheon events show evt_1Q2w3e4r
+    """
+    show_explanation(asyncio.run(find_explanation(event, "event")), as_json=as_json)
 
 
 @app.command()

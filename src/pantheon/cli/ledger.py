@@ -1,10 +1,13 @@
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pantheon.cli.output import AsJson, show_explanation
+
 if TYPE_CHECKING:
     from pantheon.ledger.verify import Break
+    from pantheon.payments.explain import Explanation
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -13,7 +16,7 @@ _SIGN_OF_LIFE_SECONDS = 10
 
 @app.callback()
 def ledger() -> None:
-    """Proof that the books are right."""
+    """Proof that the books are right, and why they say what they say."""
 
 
 @app.command()
@@ -29,6 +32,33 @@ def verify() -> None:
         typer.secho(f"{len(breaks)} breaks in {counted}.", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
     typer.secho(f"The books are whole: {counted} verified.", fg=typer.colors.GREEN)
+
+
+@app.command()
+def explain(
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="A top-up, event, grant, transfer or hold; evt_… or pi_… of Stripe.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say why something is in the state that it is in, and show the rows that led there.
+
+    Example: pantheon ledger explain pi_1Q2w3e4r
+    """
+    show_explanation(asyncio.run(find_explanation(name)), as_json=as_json)
+
+
+async def find_explanation(name: str, *kinds: str) -> "Explanation":
+    """Raises NotFoundError, which ends the command, also where it is of none of `kinds`."""
+    from pantheon.cli.connect import connect
+    from pantheon.errors import NotFoundError
+    from pantheon.payments.explain import explain
+
+    async with connect() as (_, database):
+        found = await explain(database, name)
+        if kinds and found.kind not in kinds:
+            raise NotFoundError(f"{name} is of a {found.kind}: `pantheon ledger explain` shows it.")
+        return found
 
 
 async def _verify() -> "tuple[list[Break], str]":

@@ -7,7 +7,8 @@ from uuid import UUID
 import typer
 
 from pantheon.cli.connect import connect
-from pantheon.cli.output import AsJson, show, table
+from pantheon.cli.ledger import find_explanation
+from pantheon.cli.output import AsJson, show, show_explanation, table
 from pantheon.money.top_up import State
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ def list_(
     columns = ("created_at", "status", "amount", "currency", "credits", "reason", "payment_intent_id", "id")
     text = table(columns, [[item[name] for name in columns] for item in fields])
     show(f"{text}\n{len(fields)} of {total} top-ups", {"top_ups": fields, "total": total}, as_json=as_json)
+
+
+@app.command("show")
+def show_(
+    top_up: Annotated[
+        str, typer.Argument(metavar="ID", help="Our id of the top-up, or Stripe's of its payment (pi_…).")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show a top-up and why it is in its state: the same as `pantheon ledger explain`.
+
+    Example: pantheon top-ups show pi_1Q2w3e4r
+    """
+    show_explanation(asyncio.run(find_explanation(top_up, "top-up", "payment")), as_json=as_json)
 
 
 @app.command()
