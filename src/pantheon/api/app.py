@@ -8,7 +8,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from pantheon import VERSION
 from pantheon.api import problems
 from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from pantheon.api.routes import admin_pricing, admin_wallets, api_keys, auth, health, metrics, top_ups, wallet, webhooks
+from pantheon.api.routes import (
+    admin_payments,
+    admin_pricing,
+    admin_wallets,
+    api_keys,
+    auth,
+    health,
+    metrics,
+    top_ups,
+    wallet,
+    webhooks,
+)
 from pantheon.runtime import Runtime
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -52,7 +63,7 @@ def _routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
-    for module in (health, auth, api_keys, wallet, top_ups, admin_wallets, admin_pricing):
+    for module in (health, auth, api_keys, wallet, top_ups, admin_wallets, admin_pricing, admin_payments):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)
