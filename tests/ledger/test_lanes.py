@@ -12,6 +12,7 @@ from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError, Invaria
 from pantheon.ids import uuid7
 from pantheon.ledger.lanes import Lanes
 from pantheon.ledger.post import Posting
+from tests.installation import eventually
 from tests.ledger.books import LAST_YEAR, NEXT_YEAR, Books
 
 OF_LANES = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pantheon-lane'"
@@ -208,7 +209,11 @@ async def test_closing_does_what_is_queued_and_takes_nothing_more(app_url: str, 
     assert Counter([(await answer).code for answer in asked]) == {"ok": 600}
     with pytest.raises(DatabaseUnavailableError):
         await hold(lanes, wallet, 1)
-    assert await books.select(f"SELECT count(*) {OF_LANES}") == [(0,)]
+
+    async def disconnected() -> bool:
+        return await books.select(f"SELECT count(*) {OF_LANES}") == [(0,)]
+
+    await eventually(disconnected)
 
 
 async def test_closing_ends_although_the_database_is_gone(books: Books, wallet: UUID) -> None:

@@ -34,6 +34,7 @@ PUBLIC_FUNCTIONS = {
     "ledger_release_batch",
     "ledger_expire_hold",
     "ledger_expire_hold_batch",
+    "ledger_lane_batch",
     # Pure; verification needs it.
     "ledger_hash",
 }
