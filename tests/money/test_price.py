@@ -4,7 +4,7 @@ import pytest
 
 from pantheon.money.amounts import format_credits, parse_decimal
 from pantheon.money.currencies import CURRENCIES
-from pantheon.money.price import credits_for
+from pantheon.money.price import credits_for, pro_rata
 
 THIRDS = Fraction(100, 3)
 CENTICREDIT = 10**7
@@ -62,3 +62,11 @@ def test_every_amount_buys_the_nearest_hundredth_and_more_money_never_buys_less(
 
 def test_a_currency_without_minor_units_is_not_divided() -> None:
     assert format_credits(credits_for(500, decimals=CURRENCIES["jpy"].decimals, credits_per_major=THIRDS)) == "16666.67"
+
+
+@pytest.mark.parametrize(
+    ("part", "credits"),
+    [(1000, "333.33"), (999, "333"), (500, "166.67"), (1, "0.33"), (0, "0"), (2000, "666.66")],
+)
+def test_a_part_of_the_price_buys_that_part_of_the_credits(part: int, credits: str) -> None:
+    assert format_credits(pro_rata(333_330_000_000, part=part, whole=1000)) == credits
