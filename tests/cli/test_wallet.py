@@ -33,10 +33,8 @@ async def test_what_cannot_be_granted_is_refused_in_one_line(installation: Insta
     ada = await installation.person()
     for arguments, reason in (
         (("nobody@example.com", "1", "--note", "x"), "There is no user with this e-mail or id."),
-        ((ada.email, "0", "--note", "x"), "amount must be greater than 0"),
         ((ada.email, "1e3", "--note", "x"), "amount must be a plain decimal number"),
         ((ada.email, "1", "--note", ""), "--note must say why"),
-        ((ada.email, "1", "--note", "x", "--expires", "2001-01-01"), "expires_at must be in the future"),
     ):
         refused = run("grant", *arguments)
         assert refused.returncode == 1
