@@ -49,7 +49,10 @@ def test_the_example_sets_nothing_and_holds_no_secret() -> None:
 
     assert [line for line in lines if line and not line.startswith("#")] == []
     secrets = [line for line in lines if re.match(r"#[A-Z_]*(SECRET|KEY|URL)[A-Z_]*=", line)]
-    assert [line for line in secrets if not line.endswith("=")] == ["#PUBLIC_URL=http://127.0.0.1:8000"]
+    assert [line for line in secrets if not line.endswith("=")] == [
+        "#PUBLIC_URL=http://127.0.0.1:8000",
+        "#OPENROUTER_BASE_URL=https://openrouter.ai/api/v1",
+    ]
 
 
 def test_the_chart_names_every_account_and_kind() -> None:

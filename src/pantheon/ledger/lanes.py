@@ -72,7 +72,7 @@ class Lanes:
     posting may have been done all the same, so repeat it with the same id; an unknown hold ends with its time.
     """
 
-    def __init__(self, url: str, *, lanes: int = 2, most_waiting: int = 4096, patience_seconds: float = 5) -> None:
+    def __init__(self, url: str, *, lanes: int = 2, most_waiting: int = 4096, patience_seconds: int = 5) -> None:
         self._lanes = [_Lane(url, most_waiting) for _ in range(lanes)]
         self._patience = patience_seconds
 
