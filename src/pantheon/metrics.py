@@ -3,8 +3,13 @@
 Numbers that the database knows are read when they are asked for: see `api/routes/metrics.py`.
 """
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from pantheon.errors import SettingsError
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -29,3 +34,22 @@ BUILD = Info("pantheon_build", "Which code runs")
 
 def render() -> bytes:
     return generate_latest(REGISTRY)
+
+
+@contextmanager
+def served(address: str | None) -> Iterator[None]:
+    """For a process that has no other way in: at `host:port` until the block ends, to whoever can reach that."""
+    if address is None:
+        yield
+        return
+    host, port = address.rsplit(":", 1)
+    try:
+        server, thread = start_http_server(int(port), addr=host)
+    except (OSError, OverflowError):
+        raise SettingsError(f"WORKER_METRICS_ADDRESS: nothing can listen on {address}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -180,6 +180,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token that may read `/metrics`. Unset: only programs on this machine may."
     )
+    worker_metrics_address: str | None = Field(
+        None, description="Where `pantheon worker` shows its own counters, such as 127.0.0.1:9100. Unset: nowhere."
+    )
     otel_exporter_otlp_endpoint: str | None = Field(
         None, description="Where traces are sent by OTLP over HTTP, such as http://127.0.0.1:4318. Unset: nowhere."
     )
@@ -203,6 +206,13 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", value.rstrip("/")):
             raise ValueError("must be an origin such as https://pantheon.example.com, without a path")
         return value.rstrip("/")
+
+    @field_validator("worker_metrics_address")
+    @classmethod
+    def _is_a_listening_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9.\-]+:[0-9]{1,5}", value):
+            raise ValueError("must be a host and a port such as 127.0.0.1:9100")
+        return value
 
     @field_validator("currency")
     @classmethod

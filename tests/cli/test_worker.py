@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 
+from pantheon.api.server import bind
 from tests.cli.conftest import PROGRAM, SECONDS, Install, Run
 from tests.installation import eventually
 from tests.payments.events import event_for, signed, succeeded
@@ -21,9 +22,12 @@ async def test_it_finishes_the_job_it_is_at_when_it_is_told_to_stop(
         body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
         assert (await installation.post_event(body, signed(body))).status_code == 200
 
+        with bind("127.0.0.1", 0) as free:
+            port = free.getsockname()[1]
         with psycopg.connect(installation.owner_url) as other:
             other.execute("SELECT FROM top_ups FOR UPDATE")
-            process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+            variables = environment | {"WORKER_METRICS_ADDRESS": f"127.0.0.1:{port}"}
+            process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL)
             try:
 
                 async def at_work() -> bool:
@@ -33,6 +37,8 @@ async def test_it_finishes_the_job_it_is_at_when_it_is_told_to_stop(
                     return bool(installation.rows(waiting))
 
                 await eventually(at_work, seconds=SECONDS)
+                shown = await installation.client.get(f"http://127.0.0.1:{port}/metrics")
+                assert "pantheon_stripe_paused 0.0" in shown.text
                 process.send_signal(signal.SIGTERM)
                 assert await installation.balance(ada) == "0"
                 other.rollback()

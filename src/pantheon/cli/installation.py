@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from sqlalchemy import func, select
 
-from pantheon import logs
+from pantheon import logs, metrics
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.cli.connect import home_of
@@ -37,6 +37,7 @@ async def run_worker() -> None:
     stop = _stopped_by_signal()
     async with AsyncExitStack() as stack:
         stack.enter_context(reporting(settings))
+        stack.enter_context(metrics.served(settings.worker_metrics_address))
         await _refuse_another_schema(settings.database_url.get_secret_value())
         runtime = await stack.enter_async_context(open_runtime(settings))
         if not settings.is_local:
