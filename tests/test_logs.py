@@ -40,14 +40,14 @@ def test_what_is_no_secret_stays() -> None:
 
 
 def test_lines_of_libraries_are_redacted_too(capsys: pytest.CaptureFixture[str]) -> None:
-    before = logging.getLogger().handlers[:]
+    handlers, config = logging.getLogger().handlers[:], structlog.get_config()
     try:
         logs.configure("json")
         logging.getLogger("some.library").warning("using %s", SECRETS[0])
         structlog.get_logger().warning("ours", key=SECRETS[1])
     finally:
-        logging.getLogger().handlers[:] = before
-        structlog.reset_defaults()
+        logging.getLogger().handlers[:] = handlers
+        structlog.configure(**config)
 
     written = capsys.readouterr().err
     assert logs.STRUCK_OUT in written

@@ -25,6 +25,9 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
         "user_id": str(person.id),
         "top_up_id": (await installation.top_up(person)).json()["top_up_id"],
         "api_key_id": key.json()["id"],
+        "id": str(person.id),
+        "inbox_event_id": str(uuid4()),
+        "model_alias": "demo",
     }
 
 

@@ -55,7 +55,14 @@ async def _run(runtime: Runtime, stop: asyncio.Event) -> None:
 
 
 async def _work(app: procrastinate.App, stop: asyncio.Event) -> None:
-    worker = Worker(app, concurrency=_CONCURRENCY, install_signal_handlers=False, delete_jobs="successful")
+    # A notification can be lost, as the one that comes while the queue is being read: then this finds the job.
+    worker = Worker(
+        app,
+        concurrency=_CONCURRENCY,
+        fetch_job_polling_interval=1,
+        install_signal_handlers=False,
+        delete_jobs="successful",
+    )
     work, stopped = asyncio.create_task(worker.run()), asyncio.create_task(stop.wait())  # type: ignore[no-untyped-call]
     try:
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
