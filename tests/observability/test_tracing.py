@@ -14,11 +14,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 FLOW = """
 import asyncio, os
+from pantheon import logs
 from pantheon.settings import load
 from pantheon.tracing import reporting
 from tests.installation import installed
 
 async def main():
+    logs.configure("json")
     named = {"otel_exporter_otlp_endpoint": os.environ.get("OTLP"), "sentry_dsn": os.environ.get("DSN")}
     with reporting(load(_env_file=None, app_env="test", **named)):
         async with installed(app_url=os.environ["APP"], owner_url=os.environ["OWNER"]) as i:
