@@ -1,7 +1,8 @@
-"""`pantheon grant`, `wallet show` and `db shell`."""
+"""`pantheon grant`, `wallet show`, `db shell` and `db status`."""
 
 import json
 
+from pantheon.db.engine import Database
 from tests.cli.conftest import Run
 from tests.installation import Installation
 
@@ -49,3 +50,9 @@ def test_a_shell_is_the_applications_unless_the_owners_is_asked_for(
     for arguments, url in (((), app_url), (("--owner",), owner_url)):
         found = run("db", "shell", *arguments, stdin="SELECT 'I am ' || current_user;\n")
         assert f"I am {url.split('//')[1].split(':')[0]}" in found.stdout, found.stderr
+
+
+def test_programs_read_which_revision_the_database_is_at(run: Run, database: Database) -> None:
+    shown = run("db", "status", "--json")
+    answer = json.loads(shown.stdout)
+    assert shown.returncode == 0 and answer["database"] == answer["expected"]

@@ -1,5 +1,6 @@
 """`pantheon ledger verify` as an operator runs it, on books that a superuser tampered with."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,9 +60,9 @@ async def _history(database: Database) -> None:
             await audit.record(tx, TEST, "thing.done", subject=f"thing {number}", number=number, deep={"a": [1, None]})
 
 
-def _verify(app_url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _verify(app_url: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [Path(sys.executable).with_name("pantheon"), "ledger", "verify"],
+        [Path(sys.executable).with_name("pantheon"), "ledger", "verify", *options],
         env={"PATH": os.environ["PATH"], "APP_ENV": "test", "DATABASE_URL": app_url},
         capture_output=True,
         text=True,
@@ -79,15 +80,12 @@ async def test_whole_books_pass(database: Database, app_url: str, tmp_path: Path
     assert process.returncode == 0, process.stderr
     assert "The books are whole: 3 transfers and" in process.stdout
     assert "Verifying 3 transfers" in process.stderr
+    answer = json.loads(_verify(app_url, tmp_path, "--json").stdout)
+    assert answer["whole"] is True and answer["breaks"] == []
 
 
-@pytest.mark.tampers
-@pytest.mark.parametrize("what", TAMPERINGS)
-async def test_tampering_ends_with_1_and_names_the_row(
-    database: Database, app_url: str, owner_url: str, tmp_path: Path, what: str
-) -> None:
-    """T-196."""
-    await _history(database)
+def _tamper(owner_url: str, what: str) -> str:
+    """The name of the row that must be found."""
     table, statement = TAMPERINGS[what]
     with psycopg.connect(owner_url, autocommit=True) as owner:
         for tampered in (table, "grant_moves"):
@@ -97,10 +95,32 @@ async def test_tampering_ends_with_1_and_names_the_row(
             pass
         row = cursor.fetchone()
         assert row is not None
+    return f"{'transfer' if table == 'transfers' else 'audit_log'} {row[0]}"
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize("what", TAMPERINGS)
+async def test_tampering_ends_with_1_and_names_the_row(
+    database: Database, app_url: str, owner_url: str, tmp_path: Path, what: str
+) -> None:
+    """T-196."""
+    await _history(database)
+    named = _tamper(owner_url, what)
 
     process = _verify(app_url, tmp_path)
 
     assert process.returncode == 1, process.stdout
-    named = f"{'transfer' if table == 'transfers' else 'audit_log'} {row[0]}"
     assert named in process.stdout
     assert "breaks in" in process.stderr
+
+
+@pytest.mark.tampers
+async def test_programs_read_what_is_broken(database: Database, app_url: str, owner_url: str, tmp_path: Path) -> None:
+    await _history(database)
+    named = _tamper(owner_url, "a transfer is flipped")
+
+    process = _verify(app_url, tmp_path, "--json")
+
+    assert process.returncode == 1, process.stdout
+    answer = json.loads(process.stdout)
+    assert answer["whole"] is False and named in [found["row"] for found in answer["breaks"]]

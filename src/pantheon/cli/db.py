@@ -3,6 +3,7 @@ from typing import Annotated
 import typer
 
 from pantheon.cli.connect import errors_shown
+from pantheon.cli.output import AsJson, show
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,8 +30,11 @@ def migrate() -> None:
 
 
 @app.command()
-def status() -> None:
-    """Show the revision that the database is at and the one that this version expects; exit 1 if they differ."""
+def status(as_json: AsJson = False) -> None:
+    """Show the revision that the database is at and the one that this version expects; exit 1 if they differ.
+
+    Example: pantheon db status
+    """
     import asyncio
 
     from pantheon.cli.connect import connect
@@ -41,7 +45,8 @@ def status() -> None:
             return await migrations.revision(tx)
 
     revision, head = asyncio.run(found()), migrations.head()
-    typer.echo(f"database: {revision or 'empty'}\nexpected: {head}")
+    text = f"database: {revision or 'empty'}\nexpected: {head}"
+    show(text, {"database": revision, "expected": head}, as_json=as_json)
     raise typer.Exit(revision != head)
 
 

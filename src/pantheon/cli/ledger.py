@@ -1,4 +1,6 @@
 import asyncio
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,12 +22,15 @@ def ledger() -> None:
 
 
 @app.command()
-def verify() -> None:
+def verify(as_json: AsJson = False) -> None:
     """Compute every balance, grant and hash again, and the chain of the audit log; name each row that differs, exit 1.
 
     Example: pantheon ledger verify
     """
     breaks, counted = asyncio.run(_verify())
+    if as_json:
+        typer.echo(json.dumps({"whole": not breaks, "verified": counted, "breaks": [asdict(item) for item in breaks]}))
+        raise typer.Exit(bool(breaks))
     for item in breaks:
         typer.secho(f"{item.check}: {item.row}: {item.detail}", fg=typer.colors.RED)
     if breaks:
