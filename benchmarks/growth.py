@@ -79,22 +79,20 @@ def _post(database: BenchDatabase, wallets: int, seconds: float) -> Sample:
         begun = time.perf_counter()
         while time.perf_counter() < begun + seconds:
             ids = [str(uuid7()) for _ in range(BATCH)]
-            wallet_ids = [str(wallet_id(randint(1, wallets))) for _ in ids]
-            holds = [
-                {"wallet_id": wallet, "hold_id": id_, "amount": 1000, "expires_at": "2100-01-01"}
-                for wallet, id_ in zip(wallet_ids, ids, strict=True)
+            items = [
+                {"wallet_id": str(wallet_id(randint(1, wallets))), "hold_id": id_, "draw_id": id_, "amount": 1000}
+                for id_ in ids
             ]
-            _call(connection, "ledger_place_hold_batch", holds)
-            _call(connection, "ledger_draw_batch", [{"hold_id": id_, "draw_id": id_, "amount": 1000} for id_ in ids])
-            _call(connection, "ledger_capture_batch", [{"draw_id": id_, "used": 1000} for id_ in ids])
+            for operation in ("place_hold", "draw", "capture"):
+                _call(connection, [item | {"operation": operation, "expires_at": "2100-01-01"} for item in items])
             posted += 2 * BATCH
         return Sample(posted, time.perf_counter() - begun)
 
 
-def _call(connection: psycopg.Connection[tuple[object, ...]], function: str, items: list[dict[str, object]]) -> None:
-    codes = connection.execute(f"SELECT code FROM {function}(%s::jsonb)".encode(), [json.dumps(items)]).fetchall()
+def _call(connection: psycopg.Connection[tuple[object, ...]], items: list[dict[str, str | int]]) -> None:
+    codes = connection.execute("SELECT code FROM ledger_lane_batch(%s::jsonb)", [json.dumps(items)]).fetchall()
     if {code for (code,) in codes} != {"ok"}:
-        raise RuntimeError(f"{function} answered {codes[0]}")
+        raise RuntimeError(f"the ledger answered {codes[0]}")
 
 
 async def _reads(database: BenchDatabase) -> tuple[float, float]:

@@ -71,19 +71,22 @@ async def test_an_unused_hold_is_released(books: Books, wallet: UUID) -> None:
     assert await books.balances(wallet) == (100, 0)
 
 
-async def test_what_was_used_beyond_a_draw_is_the_operators_loss_and_not_the_users(books: Books, wallet: UUID) -> None:
+@pytest.mark.parametrize("beyond", [1, 13])
+async def test_what_was_used_beyond_a_draw_is_the_operators_loss_and_not_the_users(
+    books: Books, wallet: UUID, beyond: int
+) -> None:
     await books.grant(wallet, 100)
     hold, _ = await books.hold(wallet, 50)
     draw, _ = await books.draw(hold, 20)
 
-    captured = await books.capture(draw, 33)
+    captured = await books.capture(draw, 20 + beyond)
 
     assert (captured.amount, captured.balance) == (20, 80)
     assert await books.movements(captured.event_id) == [
         ("hold_captured", "held", "consumed", 20),
-        ("overrun", "operator_overrun", "consumed", 13),
+        ("overrun", "operator_overrun", "consumed", beyond),
     ]
-    assert await books.select("SELECT captured, overrun FROM draws") == [(20, 13)]
+    assert await books.select("SELECT captured, overrun FROM draws") == [(20, beyond)]
 
 
 async def test_the_same_call_again_changes_nothing(books: Books, wallet: UUID) -> None:
@@ -231,28 +234,32 @@ async def test_an_expired_hold_gives_back_what_is_left_with_its_open_draws(books
     assert (await books.release(hold)).code == "unchanged"
 
 
-async def test_batches_answer_for_each_item_in_order(books: Books, wallet: UUID) -> None:
+async def test_a_batch_answers_for_each_item_in_order(books: Books, wallet: UUID) -> None:
     await books.grant(wallet, 100)
-    hold, draw = str(uuid7()), str(uuid7())
-    place = {"wallet_id": str(wallet), "hold_id": hold, "amount": 60, "expires_at": NEXT_YEAR.isoformat()}
+    hold, draw, other = str(uuid7()), str(uuid7()), str(uuid7())
+    place = {"operation": "place_hold", "hold_id": hold, "amount": 60, "expires_at": NEXT_YEAR.isoformat()}
+    take = {"operation": "draw", "hold_id": hold, "draw_id": draw, "amount": 9}
+    capture = {"operation": "capture", "draw_id": draw, "amount": 9}
+    release = {"operation": "release", "hold_id": hold}
     calls = [
-        ("place_hold", [place, place, place | {"hold_id": str(uuid7())}], ["ok", "duplicate", "not_enough"]),
-        (
-            "draw",
-            [{"hold_id": h, "draw_id": draw, "amount": 9} for h in (hold, str(uuid7()), hold)],
-            ["ok", "hold_not_found", "duplicate"],
-        ),
-        (
-            "capture",
-            [{"draw_id": d, "used": 9} for d in (str(uuid7()), draw, draw)],
-            ["draw_not_found", "ok", "duplicate"],
-        ),
-        ("expire_hold", [hold], ["not_due"]),
-        ("release", [hold, hold, str(uuid7())], ["ok", "unchanged", "hold_not_found"]),
+        (place, "ok"),
+        (place, "duplicate"),
+        (place | {"hold_id": other}, "not_enough"),
+        (take, "ok"),
+        (take | {"hold_id": other}, "hold_not_found"),
+        (take, "duplicate"),
+        (capture | {"draw_id": other}, "draw_not_found"),
+        (release, "draws_open"),
+        (capture, "ok"),
+        (capture, "duplicate"),
+        (release, "ok"),
+        (release, "unchanged"),
+        (release | {"hold_id": other}, "hold_not_found"),
     ]
-    for name, items, codes in calls:
-        query = f"SELECT code FROM ledger_{name}_batch(CAST(:items AS jsonb))"
-        assert [code for (code,) in await books.select(query, items=json.dumps(items))] == codes
+    items = [{"wallet_id": str(wallet)} | call for call, _ in calls]
+
+    query = "SELECT code FROM ledger_lane_batch(CAST(:items AS jsonb))"
+    assert [code for (code,) in await books.select(query, items=json.dumps(items))] == [code for _, code in calls]
 
 
 async def test_100_holds_with_their_captures_and_releases_and_a_grant_at_once_lose_nothing(

@@ -58,7 +58,9 @@ async def test_many_at_once_are_few_commits(lanes: Lanes, books: Books, wallet: 
 async def test_refusals_and_what_is_impossible_do_not_spoil_their_batch(
     lanes: Lanes, books: Books, wallet: UUID
 ) -> None:
-    """No caller of ours sends an amount beyond bigint; if one does, the database refuses the whole batch."""
+    """No caller of ours sends an amount beyond bigint; if one does, the database refuses the whole batch, and one with
+    thousands of digits cannot even be sent.
+    """
     other = await books.open_wallet()
     for each in (wallet, other):
         await books.grant(each, 100)
@@ -68,6 +70,7 @@ async def test_refusals_and_what_is_impossible_do_not_spoil_their_batch(
         hold(lanes, wallet, 10),
         hold(lanes, wallet, 1000),
         hold(lanes, wallet, too_much),
+        hold(lanes, wallet, 10**5000),
         hold(lanes, uuid7(), 10),
         hold(lanes, other, 10),
         lanes.release(wallet_id=other, hold_id=uuid7()),
@@ -79,6 +82,7 @@ async def test_refusals_and_what_is_impossible_do_not_spoil_their_batch(
     assert [type(a).__name__ if isinstance(a, BaseException) else a.code for a in answers] == [
         "ok",
         "not_enough",
+        "InvariantError",
         "InvariantError",
         "wallet_not_found",
         "ok",

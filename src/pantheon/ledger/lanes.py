@@ -56,7 +56,7 @@ class _Order:
                 future.set_result(posting)
             posting = _again(self.item, posting)
 
-    def refuse(self, cause: psycopg.Error) -> None:
+    def refuse(self, cause: Exception) -> None:
         for future in self.waiting:
             if not future.done():
                 busy = isinstance(cause, BUSY)
@@ -174,7 +174,8 @@ class _Lane:
         """Answers each. Where the database refuses the batch, each wallet is tried alone, and then each item."""
         try:
             postings = await self._ask([order.item for order in batch]) if batch else []
-        except psycopg.Error as error:
+        except Exception as error:
+            # Whatever it is: a lane that died of it would answer nobody any more.
             if is_connection_failure(error):
                 raise
             parts = list(_by_wallet(batch))

@@ -141,7 +141,7 @@ def first_mismatch(*, promise: Promise, facts: Facts) -> str | None:
         return "livemode_differs"
     if promise.account is not None and facts.account is not None and promise.account != facts.account:
         return "account_differs"
-    if promise.customer is not None and facts.customer is not None and promise.customer != facts.customer:
+    if promise.customer is not None and promise.customer != facts.customer:
         return "customer_differs"
     if promise.currency != facts.currency:
         return "currency_differs"
