@@ -97,7 +97,7 @@ def test_a_cancellation_for_age_is_an_expiry(state: str) -> None:
         ({}, {"account": None}, None),
         ({"account": None}, {}, None),
         ({}, {"customer": "cus_2"}, "customer_differs"),
-        ({}, {"customer": None}, None),
+        ({}, {"customer": None}, "customer_differs"),
         ({"customer": None}, {}, None),
         ({}, {"currency": "jpy"}, "currency_differs"),
         ({}, {"received_minor": 999}, "received_less"),
