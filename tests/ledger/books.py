@@ -70,15 +70,36 @@ class Books:
         async with self.database.transaction() as tx:
             return id_, await post.place_hold(tx, wallet_id=wallet, hold_id=id_, amount=amount, expires_at=expires_at)
 
-    async def draw(self, hold: UUID, amount: int, *, draw_id: UUID | None = None) -> tuple[UUID, Posting]:
+    async def draw(
+        self, hold: UUID, amount: int, *, draw_id: UUID | None = None, **scopes: str
+    ) -> tuple[UUID, Posting]:
         """The draw's id and the answer."""
         id_ = draw_id or uuid7()
         async with self.database.transaction() as tx:
-            return id_, await post.draw(tx, hold_id=hold, draw_id=id_, amount=amount)
+            return id_, await post.draw(tx, hold_id=hold, draw_id=id_, amount=amount, scopes=scopes)
 
     async def capture(self, draw: UUID, used: int) -> Posting:
         async with self.database.transaction() as tx:
             return await post.capture(tx, draw_id=draw, used=used)
+
+    async def settle(self, draw: UUID, used: int, *lines: int, **scopes: str) -> Posting:
+        receipt = {"lines": [{"amount": line} for line in lines or (used,)], "scopes": scopes}
+        async with self.database.transaction() as tx:
+            return await post.settle(tx, draw_id=draw, used=used, receipt=receipt)
+
+    async def settle_unfunded(self, wallet: UUID, call: UUID, beyond: int) -> Posting:
+        receipt = {"lines": [{"amount": beyond}, {"amount": -beyond}], "scopes": {}}
+        async with self.database.transaction() as tx:
+            return await post.settle_unfunded(tx, wallet_id=wallet, call_id=call, beyond=beyond, receipt=receipt)
+
+    async def limit(
+        self, wallet: UUID, amount: int, scope: str = "wallet", scope_id: str = "", period: str = "day"
+    ) -> str:
+        async with self.database.transaction() as tx:
+            posting = await post.set_spend_limit(
+                tx, wallet_id=wallet, limit_id=uuid7(), scope=scope, scope_id=scope_id, period=period, amount=amount
+            )
+        return posting.code
 
     async def release(self, hold: UUID) -> Posting:
         async with self.database.transaction() as tx:

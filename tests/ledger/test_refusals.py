@@ -14,24 +14,27 @@ from pantheon.ids import uuid7
 from tests.conftest import APP_URL, OWNER_URL, TEMPLATE, on
 
 PUBLIC_FUNCTIONS = {
-    "ledger_open_wallet",
-    "ledger_set_frozen",
-    "ledger_grant",
-    "ledger_grant_batch",
     "ledger_adjust",
     "ledger_adjust_batch",
+    "ledger_capture",
+    "ledger_draw",
+    "ledger_end_spend_limit",
     "ledger_expire",
     "ledger_expire_batch",
+    "ledger_expire_hold",
+    "ledger_grant",
+    "ledger_grant_batch",
+    "ledger_hash",
+    "ledger_lane_batch",
+    "ledger_open_wallet",
+    "ledger_place_hold",
+    "ledger_release",
     "ledger_reverse_to_target",
     "ledger_reverse_to_target_batch",
-    "ledger_place_hold",
-    "ledger_draw",
-    "ledger_capture",
-    "ledger_release",
-    "ledger_expire_hold",
-    "ledger_lane_batch",
-    # Pure; verification needs it.
-    "ledger_hash",
+    "ledger_set_frozen",
+    "ledger_set_spend_limit",
+    "ledger_settle",
+    "ledger_settle_unfunded",
 }
 
 
@@ -115,7 +118,22 @@ def test_wallets_grants_holds_and_top_ups_are_never_deleted(owner: psycopg.Conne
         owner.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
-@pytest.mark.parametrize("table", ["wallets", "transfers", "transfer_notes", "grants", "grant_moves", "holds", "draws"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "wallets",
+        "transfers",
+        "transfer_notes",
+        "grants",
+        "grant_moves",
+        "holds",
+        "draws",
+        "receipts",
+        "spend_limits",
+        "spend_counters",
+        "draw_limits",
+    ],
+)
 @pytest.mark.parametrize("right", ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"])
 def test_the_application_may_read_the_books_and_not_write_them(app: psycopg.Connection, table: str, right: str) -> None:
     for wanted, expected in ((right, False), ("SELECT", True)):
@@ -143,6 +161,8 @@ def test_the_application_may_read_the_books_and_not_write_them(app: psycopg.Conn
         "SELECT ledger_end_hold(w, h, 'released') FROM wallets w, holds h",
         "UPDATE holds SET captured = 1",
         "UPDATE draws SET state = 'captured', captured = 1, ended_at = now()",
+        "UPDATE spend_limits SET amount = 1",
+        "SELECT ledger_end_in_limits(id, 1, 0) FROM draws",
     ],
 )
 def test_the_application_is_denied(app: psycopg.Connection, statement: str) -> None:

@@ -34,6 +34,7 @@ _LEDGER_TABLES = (
     "holds",
     "draws",
     "receipts",
+    "spend_limits",
     "spend_counters",
     "draw_limits",
 )

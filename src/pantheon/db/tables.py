@@ -379,6 +379,7 @@ receipts = Table(
     Column("transfer_id", Uuid),
     Column("charged", BigInteger),
     Column("overrun", BigInteger),
+    Column("balance_after", BigInteger),
     Column("body", JSONB),
     Column("created_at", _time),
 )

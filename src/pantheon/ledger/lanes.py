@@ -8,7 +8,7 @@ locks. Here the posting is the whole transaction; `post.py` joins the caller's.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -31,12 +31,14 @@ _logger = structlog.get_logger(__name__)
 
 
 class _Item(NamedTuple):
-    operation: Literal["place_hold", "draw", "capture", "release"]
+    operation: Literal["place_hold", "draw", "capture", "settle", "settle_unfunded", "release"]
     wallet_id: UUID
     hold_id: UUID | None = None
     draw_id: UUID | None = None
     amount: int | None = None
     expires_at: datetime | None = None
+    scopes: str | None = None
+    receipt: str | None = None
 
 
 @dataclass(eq=False)
@@ -85,11 +87,26 @@ class Lanes:
     async def place_hold(self, *, wallet_id: UUID, hold_id: UUID, amount: int, expires_at: datetime) -> Posting:
         return await self._submit(_Item("place_hold", wallet_id, hold_id=hold_id, amount=amount, expires_at=expires_at))
 
-    async def draw(self, *, wallet_id: UUID, hold_id: UUID, draw_id: UUID, amount: int) -> Posting:
-        return await self._submit(_Item("draw", wallet_id, hold_id=hold_id, draw_id=draw_id, amount=amount))
+    async def draw(
+        self, *, wallet_id: UUID, hold_id: UUID, draw_id: UUID, amount: int, scopes: Mapping[str, str] | None = None
+    ) -> Posting:
+        told = json.dumps(scopes, sort_keys=True) if scopes else None
+        return await self._submit(
+            _Item("draw", wallet_id, hold_id=hold_id, draw_id=draw_id, amount=amount, scopes=told)
+        )
 
     async def capture(self, *, wallet_id: UUID, draw_id: UUID, used: int) -> Posting:
         return await self._submit(_Item("capture", wallet_id, draw_id=draw_id, amount=used))
+
+    async def settle(self, *, wallet_id: UUID, draw_id: UUID, used: int, receipt: Mapping[str, Any]) -> Posting:
+        told = json.dumps(receipt)
+        return await self._submit(_Item("settle", wallet_id, draw_id=draw_id, amount=used, receipt=told))
+
+    async def settle_unfunded(
+        self, *, wallet_id: UUID, call_id: UUID, beyond: int, receipt: Mapping[str, Any]
+    ) -> Posting:
+        told = json.dumps(receipt)
+        return await self._submit(_Item("settle_unfunded", wallet_id, draw_id=call_id, amount=beyond, receipt=told))
 
     async def release(self, *, wallet_id: UUID, hold_id: UUID) -> Posting:
         return await self._submit(_Item("release", wallet_id, hold_id=hold_id))
@@ -197,7 +214,7 @@ class _Lane:
                 self._url, options=_OPTIONS, application_name="pantheon-lane", connect_timeout=2,
                 tcp_user_timeout=5000, autocommit=True,
             )  # fmt: skip
-        body = json.dumps([item._asdict() for item in items], default=str)
+        body = "[" + ",".join(map(_as_json, items)) + "]"
         cursor = await self._connection.execute(_QUERY, [body], prepare=True)
         return [Posting(*row) for row in await cursor.fetchall()]
 
@@ -205,6 +222,13 @@ class _Lane:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+def _as_json(item: _Item) -> str:
+    """What is JSON already is put in as it is."""
+    *plain, scopes, receipt = item
+    told = json.dumps(dict(zip(_Item._fields, plain, strict=False)), default=str)
+    return f'{told[:-1]}, "scopes": {scopes or "null"}, "receipt": {receipt or "null"}}}'
 
 
 def _by_wallet(batch: list[_Order]) -> Iterable[list[_Order]]:

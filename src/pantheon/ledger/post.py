@@ -4,12 +4,14 @@ Every id and reference comes from the caller and is its idempotency key: the sam
 changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BindParameter, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import BigInteger, DateTime, SmallInteger, Text, TypeEngine, Uuid
 
 from pantheon.db.engine import Tx
@@ -139,13 +141,17 @@ async def place_hold(tx: Tx, *, wallet_id: UUID, hold_id: UUID, amount: int, exp
     )
 
 
-async def draw(tx: Tx, *, hold_id: UUID, draw_id: UUID, amount: int) -> Posting:
-    """Reserves a part of the hold for one call.
+async def draw(
+    tx: Tx, *, hold_id: UUID, draw_id: UUID, amount: int, scopes: Mapping[str, str] | None = None
+) -> Posting:
+    """Reserves a part of the hold for one call. `scopes` name for what, as in {"api_key": id}, and so its limits.
 
-    Codes: ok, duplicate, conflict, hold_not_found, amount_out_of_range, hold_ended, wallet_not_active, not_enough.
-    With not_enough, `amount` is what the hold could still give.
+    Codes: ok, duplicate, conflict, hold_not_found, amount_out_of_range, hold_ended, wallet_not_active, not_enough,
+    over_limit:SCOPE:PERIOD. With not_enough `amount` is what the hold could still give, with over_limit the limit.
     """
-    return await _call(tx, "ledger_draw", _id(hold_id), _id(draw_id), (amount, BigInteger()))
+    return await _call(
+        tx, "ledger_draw", _id(hold_id), _id(draw_id), (amount, BigInteger()), (dict(scopes or {}), JSONB())
+    )
 
 
 async def capture(tx: Tx, *, draw_id: UUID, used: int) -> Posting:
@@ -154,6 +160,51 @@ async def capture(tx: Tx, *, draw_id: UUID, used: int) -> Posting:
     Codes: ok, duplicate, conflict, draw_not_found, amount_out_of_range, draw_ended (its hold expired first).
     """
     return await _call(tx, "ledger_capture", _id(draw_id), (used, BigInteger()))
+
+
+async def settle(tx: Tx, *, draw_id: UUID, used: int, receipt: Mapping[str, Any]) -> Posting:
+    """A capture that leaves a receipt with the draw's id. Its codes are those of `capture`."""
+    return await _call(tx, "ledger_settle", _id(draw_id), (used, BigInteger()), (dict(receipt), JSONB()))
+
+
+async def settle_unfunded(
+    tx: Tx, *, wallet_id: UUID, call_id: UUID, beyond: int, receipt: Mapping[str, Any]
+) -> Posting:
+    """The receipt of a call without a draw; `beyond` is the operator's loss.
+
+    Codes: ok, duplicate, conflict (its draw can be captured), wallet_not_found, amount_out_of_range.
+    """
+    return await _call(
+        tx,
+        "ledger_settle_unfunded",
+        _id(wallet_id),
+        _id(call_id),
+        (beyond, BigInteger()),
+        (dict(receipt), JSONB()),
+    )
+
+
+async def set_spend_limit(
+    tx: Tx, *, wallet_id: UUID, limit_id: UUID, scope: str, scope_id: str, period: str, amount: int
+) -> Posting:
+    """Codes: ok, unchanged, wallet_not_found, amount_out_of_range."""
+    return await _call(
+        tx,
+        "ledger_set_spend_limit",
+        _id(wallet_id),
+        _id(limit_id),
+        (scope, Text()),
+        (scope_id, Text()),
+        (period, Text()),
+        (amount, BigInteger()),
+    )
+
+
+async def end_spend_limit(tx: Tx, *, wallet_id: UUID, scope: str, scope_id: str, period: str) -> Posting:
+    """Codes: ok, unchanged (there is none)."""
+    return await _call(
+        tx, "ledger_end_spend_limit", _id(wallet_id), (scope, Text()), (scope_id, Text()), (period, Text())
+    )
 
 
 async def release(tx: Tx, *, hold_id: UUID) -> Posting:

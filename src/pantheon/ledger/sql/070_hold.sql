@@ -67,14 +67,18 @@ BEGIN
     RETURN ledger_answer('ok', w, event, transfer, p_amount => p_amount);
 END $$;
 
--- Reserves `p_amount` of a hold for one call. Codes: ok, duplicate, conflict, hold_not_found, amount_out_of_range,
--- hold_ended, wallet_not_active, not_enough (`amount` is then what the hold could still give).
-CREATE OR REPLACE FUNCTION ledger_draw(p_hold_id uuid, p_draw_id uuid, p_amount bigint) RETURNS ledger_result
+-- Reserves `p_amount` of a hold for one call. `p_scopes` names for what, so that its limits are found. Codes: ok, duplicate,
+-- conflict, hold_not_found, amount_out_of_range, hold_ended, wallet_not_active, not_enough (`amount` is then what the hold
+-- could still give), over_limit:SCOPE:PERIOD (`amount` is what the tightest limit leaves).
+CREATE OR REPLACE FUNCTION ledger_draw(
+    p_hold_id uuid, p_draw_id uuid, p_amount bigint, p_scopes jsonb DEFAULT '{}'
+) RETURNS ledger_result
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     w wallets;
     h holds;
     d draws;
+    tightest record;
 BEGIN
     -- A hold never changes its wallet, so this look before the lock is safe; the hold itself is read after it.
     SELECT wallets.* INTO w FROM wallets
@@ -93,12 +97,20 @@ BEGIN
     IF h.amount - h.captured - h.reserved < p_amount THEN
         RETURN ledger_answer('not_enough', w, p_amount => h.amount - h.captured - h.reserved);
     END IF;
+    SELECT * INTO tightest FROM ledger_limits_of(w.id, p_scopes) LIMIT 1;
+    IF tightest.remaining < p_amount THEN
+        RETURN ledger_answer(concat_ws(':', 'over_limit', tightest.scope, tightest.period), w,
+                             p_amount => tightest.remaining);
+    END IF;
 
     INSERT INTO draws (id, hold_id, amount, created_at) VALUES (p_draw_id, h.id, p_amount, ledger_now())
         ON CONFLICT DO NOTHING;
     -- A call inside another wallet's hold took the same id since we looked.
     IF NOT FOUND THEN RETURN ledger_answer('conflict', w); END IF;
     UPDATE holds SET reserved = reserved + p_amount WHERE id = h.id;
+    IF tightest.limit_id IS NOT NULL THEN
+        PERFORM ledger_reserve_in_limits(w.id, p_draw_id, p_amount, p_scopes);
+    END IF;
     RETURN ledger_answer('ok', w, p_amount => p_amount);
 END $$;
 
@@ -149,6 +161,7 @@ BEGIN
                      state = CASE WHEN captured + taken = amount THEN 'settled' ELSE state END,
                      ended_at = CASE WHEN captured + taken = amount THEN ledger_now() END
         WHERE id = d.hold_id;
+    PERFORM ledger_end_in_limits(d.id, d.amount, taken);
     PERFORM ledger_save(w);
     RETURN ledger_answer('ok', w, event, transfer, p_amount => taken);
 END $$;
@@ -192,6 +205,7 @@ BEGIN
         w.next_expiry_at := least(w.next_expiry_at, g.expires_at);
     END LOOP;
     w := ledger_expire_due(w);
+    PERFORM ledger_end_in_limits(d.id, d.amount, 0) FROM draws d WHERE d.hold_id = h.id AND d.state = 'open';
     UPDATE draws SET state = 'released', ended_at = at WHERE hold_id = h.id AND state = 'open';
     UPDATE holds SET state = p_state, reserved = 0, ended_at = at WHERE id = h.id;
     PERFORM ledger_save(w);
@@ -231,25 +245,4 @@ BEGIN
     IF h.state <> 'placed' THEN RETURN ledger_answer('unchanged', w); END IF;
     IF h.expires_at > ledger_now() THEN RETURN ledger_answer('not_due', w); END IF;
     RETURN ledger_end_hold(w, h, 'expired');
-END $$;
-
--- What queued up for a lane, of all four kinds, in its order: one transaction, so all its wallets are locked first.
--- Items: {operation, wallet_id, hold_id, draw_id, amount, expires_at}, each with what its operation needs.
-CREATE OR REPLACE FUNCTION ledger_lane_batch(p_items jsonb) RETURNS SETOF ledger_result
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    i record;
-BEGIN
-    PERFORM ledger_lock_wallets(ARRAY(SELECT (x ->> 'wallet_id')::uuid FROM jsonb_array_elements(p_items) x));
-    FOR i IN
-        SELECT r.* FROM ROWS FROM (jsonb_to_recordset(p_items) AS (
-            operation text, wallet_id uuid, hold_id uuid, draw_id uuid, amount bigint, expires_at timestamptz
-        )) WITH ORDINALITY r ORDER BY r.ordinality
-    LOOP
-        RETURN NEXT CASE i.operation
-            WHEN 'place_hold' THEN ledger_place_hold(i.wallet_id, i.hold_id, i.amount, i.expires_at)
-            WHEN 'draw' THEN ledger_draw(i.hold_id, i.draw_id, i.amount)
-            WHEN 'capture' THEN ledger_capture(i.draw_id, i.amount)
-            WHEN 'release' THEN ledger_release(i.hold_id) END;
-    END LOOP;
 END $$;

@@ -28,7 +28,7 @@ WITH chained AS (
 ), per_wallet AS (
     SELECT wallet_id, sum(remaining)::bigint AS available, sum(held)::bigint AS held FROM grants GROUP BY wallet_id
 ), booked AS (
-    SELECT t.id, t.kind, t.amount, t.wallet_id, d.id AS draw_id, coalesce(h.id, d.hold_id) AS hold_id
+    SELECT t.id, t.kind, t.amount, t.wallet_id, t.reference_id, d.id AS draw_id, coalesce(h.id, d.hold_id) AS hold_id
     FROM transfers t
     LEFT JOIN holds h ON h.id::text = t.reference_id AND t.kind IN ('hold_placed', 'hold_released')
     LEFT JOIN draws d ON d.id::text = t.reference_id AND t.kind IN ('hold_captured', 'overrun')
@@ -101,10 +101,28 @@ SELECT 'hold transfers', 'hold ' || h.id, 'its transfers do not place, capture a
 UNION ALL
 SELECT 'draw', 'draw ' || d.id, 'what it captured, or ran over, is not what its transfers say'
     FROM draws d LEFT JOIN per_draw p ON p.draw_id = d.id
-    WHERE (d.captured, d.overrun) IS DISTINCT FROM (coalesce(p.captured, 0), coalesce(p.overrun, 0))
+    WHERE d.captured <> coalesce(p.captured, 0)
+       OR d.overrun <> coalesce(p.overrun, 0) AND (d.state = 'captured' OR d.overrun <> 0)
 UNION ALL
-SELECT 'stray transfer', 'transfer ' || id, 'it is about a hold or a draw that does not exist'
-    FROM booked WHERE hold_id IS NULL
+SELECT 'receipt', 'receipt ' || r.id, 'what it says was charged, or ran over, is not what its lines or its transfers say'
+    FROM receipts r LEFT JOIN (
+        SELECT reference_id, coalesce(sum(amount) FILTER (WHERE kind = 'hold_captured'), 0) AS charged,
+               coalesce(sum(amount) FILTER (WHERE kind = 'overrun'), 0) AS overrun
+        FROM booked WHERE kind IN ('hold_captured', 'overrun') GROUP BY reference_id
+    ) b ON b.reference_id = r.id::text
+    WHERE (r.charged, r.overrun) IS DISTINCT FROM (coalesce(b.charged, 0), coalesce(b.overrun, 0))
+       OR r.charged <> (SELECT coalesce(sum((line ->> 'amount')::bigint), 0) FROM jsonb_array_elements(r.body -> 'lines') line)
+UNION ALL
+SELECT 'limit', 'limit ' || c.limit_id, 'what it says is reserved is not what its open draws reserve'
+    FROM spend_counters c LEFT JOIN (
+        SELECT l.limit_id, l.period_from, sum(d.amount) AS reserved
+        FROM draw_limits l JOIN draws d ON d.id = l.draw_id WHERE d.state = 'open' GROUP BY l.limit_id, l.period_from
+    ) o USING (limit_id, period_from)
+    WHERE c.reserved <> coalesce(o.reserved, 0)
+UNION ALL
+SELECT 'stray transfer', 'transfer ' || id, 'it is about a hold, a draw or a call that does not exist'
+    FROM booked b WHERE hold_id IS NULL AND NOT (kind = 'overrun' AND EXISTS (
+        SELECT FROM receipts r WHERE r.id::text = b.reference_id))
 UNION ALL
 SELECT 'kept of grant', 'hold ' || h.id, 'it took more of grant ' || k.grant_id || ' than it held, or ended and kept some of it'
     FROM kept k JOIN holds h ON h.id = k.hold_id
