@@ -413,3 +413,122 @@ draw_limits = Table(
     Column("limit_id", Uuid),
     Column("period_from", Date),
 )
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("agent_key", Text),
+    Column("name", Text),
+    Column("model_alias", Text),
+    Column("role_prompt", Text),
+    Column("tool_permissions", ARRAY(Text)),
+    Column("version", Integer),
+    Column("created_at", _time),
+    Column("updated_at", _time),
+    Column("deleted_at", _time),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("name", Text),
+    Column("goal", Text),
+    Column("current_mode", Text),
+    Column("pending_mode", Text),
+    Column("created_at", _time),
+    Column("updated_at", _time),
+    Column("deleted_at", _time),
+)
+
+room_agents = Table(
+    "room_agents",
+    metadata,
+    Column("id", Uuid),
+    Column("room_id", Uuid),
+    Column("agent_id", Uuid),
+    Column("position", Integer),
+    Column("created_at", _time),
+)
+
+chat_sessions = Table(
+    "chat_sessions",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("room_id", Uuid),
+    Column("agent_id", Uuid),
+    Column("created_at", _time),
+    Column("deleted_at", _time),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", Uuid),
+    Column("session_id", Uuid),
+    Column("turn_index", Integer),
+    Column("mode", Text),
+    Column("roster", JSONB),
+    Column("user_input", Text),
+    Column("assistant_output", Text),
+    Column("status", Text),
+    Column("error_code", Text),
+    Column("model_alias_override", Text),
+    Column("api_key_id", Uuid),
+    Column("hold_id", Uuid),
+    Column("cap", BigInteger),
+    Column("leased_by", Text),
+    Column("leased_until", _time),
+    Column("stop_requested_at", _time),
+    Column("created_at", _time),
+    Column("started_at", _time),
+    Column("ended_at", _time),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid),
+    Column("session_id", Uuid),
+    Column("turn_id", Uuid),
+    Column("position", Integer),
+    Column("role", Text),
+    Column("agent_id", Uuid),
+    Column("agent_name", Text),
+    Column("content", Text),
+    Column("state", Text),
+    Column("created_at", _time),
+)
+
+turn_events = Table(
+    "turn_events",
+    metadata,
+    Column("turn_id", Uuid),
+    Column("seq", Integer),
+    Column("event", Text),
+    Column("data", JSONB),
+    Column("created_at", _time),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Uuid),
+    Column("user_id", Uuid),
+    Column("room_id", Uuid),
+    Column("filename", Text),
+    Column("file_type", Text),
+    Column("file_size", BigInteger),
+    Column("stored_at", _time),
+    Column("parse_status", Text),
+    Column("parse_attempts", Integer),
+    Column("parse_leased_until", _time),
+    Column("error_message", Text),
+    Column("text_size", BigInteger),
+    Column("created_at", _time),
+    Column("deleted_at", _time),
+)
