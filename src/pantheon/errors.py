@@ -85,9 +85,33 @@ class RateCardChangedError(ConflictError):
     detail = "Another pricing version is in force by now. Read it and try again."
 
 
+class PricesNeedConfirmationError(ConflictError):
+    """`models` in the extras says which, and why."""
+
+    code = "prices_need_confirmation"
+    detail = "These prices need a confirmation that names the models."
+
+
 class NotEnoughCreditsError(CallerError):
     code = "not_enough_credits"
     detail = "The wallet does not hold that many available credits."
+
+
+class InsufficientCreditsError(CallerError):
+    """Work that was not begun. The extras say `reason`, `available`, `required`, `limit_source` and `top_up_url`."""
+
+    code = "insufficient_credits"
+    detail = "Insufficient credits. Please top up your account."
+
+
+class ModelNotFoundError(NotFoundError):
+    code = "model_not_found"
+    detail = "There is no such model here. GET /api/v1/models lists those that can be called."
+
+
+class ContextBudgetExceededError(CallerError):
+    code = "context_budget_exceeded"
+    detail = "The messages are too long for this model. Shorten them, or choose a model with a larger context."
 
 
 class WalletFrozenError(CallerError):

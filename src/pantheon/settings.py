@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     top_up_max_open: int = Field(3, ge=1, le=100, description="Unpaid top-ups that a user may have open at once.")
     top_up_ttl_seconds: int = Field(86_400, ge=600, description="An unpaid top-up expires after this long.")
     rate_limit_top_ups_per_hour: int = Field(10, ge=1, description="Top-ups that a user may open within an hour.")
+    rate_limit_calls_per_minute: int = Field(3000, ge=1, description="Model calls that a user may begin in a minute.")
+    rate_limit_calls_per_hour: int = Field(30_000, ge=1, description="Model calls that a user may begin in an hour.")
+    calls_max_open: int = Field(1000, ge=1, description="Model calls that a user may have under way at once.")
     rate_limit_sign_ins_per_hour: int = Field(30, ge=1, description="Failed sign-ins per account and per address.")
 
     credit_enforcement_enabled: bool = Field(
@@ -329,6 +332,11 @@ class Settings(BaseSettings):
     def worth_of(self, nanocredits: int) -> int:
         """Minor units that these credits cost at today's price: to be shown beside them, never to be computed with."""
         return minor_for(nanocredits, decimals=self.money.decimals, credits_per_major=self.credits_per_usd)
+
+    @property
+    def credits_per_dollar(self) -> Fraction | None:
+        """What providers ask is in dollars, and there is no exchange rate here: None where credits cost another money."""
+        return self.credits_per_usd if self.currency == "usd" else None
 
     @property
     def secure_cookies(self) -> bool:

@@ -17,7 +17,9 @@ from pantheon import exact_json
 
 MOST_IMAGE_TOKENS = 50_000
 """gpt-4o-mini counts 48,169 for the largest image; most models count less than 2,000."""
+IMAGE_TOKENS = 1_000
 
+_INPUT = ("messages", "tools", "functions", "response_format")
 _PER_MESSAGE = 8
 _PER_ANSWER = 8
 _FOR_TOOLS = 700
@@ -35,24 +37,30 @@ def most_text_tokens(text: str) -> int:
     return _bytes(text) - sum(words) + sum(-(-length // 3) for length in words)
 
 
+def input_tokens(body: Mapping[str, Any]) -> int:
+    """The input of a request by the measure that is charged by."""
+    asked = [body[name] for name in _INPUT if body.get(name)]
+    return max(1, sum(_tokens_of(part, text_tokens, IMAGE_TOKENS) for part in asked))
+
+
 def most_input_tokens(body: Mapping[str, Any]) -> int:
     """The most tokens that the input of a request can be, but for what `most_text_tokens` excepts."""
     messages = body.get("messages")
     count = _PER_ANSWER + _PER_MESSAGE * (len(messages) if isinstance(messages, list) else 0)
-    count += _tokens_of(messages, most_text_tokens)
-    for name in ("tools", "functions", "response_format"):
+    count += _tokens_of(messages, most_text_tokens, MOST_IMAGE_TOKENS)
+    for name in _INPUT[1:]:
         if body.get(name):
             count += _FOR_TOOLS + most_text_tokens(exact_json.dumps(body[name]))
     return count
 
 
-def _tokens_of(value: Any, count: Callable[[str], int]) -> int:
+def _tokens_of(value: Any, count: Callable[[str], int], image: int) -> int:
     if isinstance(value, dict):
         if value.get("type") == "image_url":
-            return MOST_IMAGE_TOKENS
-        return sum(count(name) + _tokens_of(item, count) + 2 for name, item in value.items())
+            return image
+        return sum(count(name) + _tokens_of(item, count, image) + 2 for name, item in value.items())
     if isinstance(value, list):
-        return sum(_tokens_of(item, count) + 1 for item in value)
+        return sum(_tokens_of(item, count, image) + 1 for item in value)
     return count(value if isinstance(value, str) else exact_json.dumps(value))
 
 

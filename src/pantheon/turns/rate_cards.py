@@ -1,16 +1,20 @@
-"""The rate card in force: one published version of all prices. A model without a rate cannot be called."""
+"""Rate cards: each is one published version of all prices. A model without a rate cannot be called."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import rate_cards, rates
-from pantheon.errors import InvariantError
+from pantheon.errors import InvariantError, NotFoundError
 from pantheon.money.rate_card import Meter, Rate
+
+ALIAS = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 _COLUMNS = {
     Meter.INPUT: "input",
@@ -46,23 +50,74 @@ class RateCard:
         return next((model for model in self.models if model.alias == alias), None)
 
 
-async def view_rate_card(database: Database) -> RateCard:
+@dataclass(frozen=True)
+class Version:
+    """A rate card without its prices."""
+
+    number: int
+    effective_at: datetime
+    effective_until: datetime | None
+    published_at: datetime
+    published_by: UUID | None
+    note: str
+    models: int
+    in_force: bool
+
+
+async def view_rate_card(database: Database, at: datetime | None = None) -> RateCard:
     async with database.transaction() as tx:
-        return await card_in_force(tx)
+        return await card_in_force(tx, at)
 
 
 async def card_in_force(tx: Tx, at: datetime | None = None) -> RateCard:
-    """Now, by the database's clock, which is the same for all processes."""
+    """Now, by the database's clock, which is the same for all processes; or at a time that is to come."""
+    card = await _find_card(tx, in_force(at))
+    if card is None:
+        raise InvariantError("no rate card is in force")
+    return card
+
+
+async def view_version(database: Database, number: int) -> tuple[Version, RateCard]:
+    """Raises NotFoundError."""
+    async with database.transaction() as tx:
+        row = (await tx.execute(_VERSIONS.where(rate_cards.c.version == number))).one_or_none()
+        card = await _find_card(tx, rate_cards.c.version == number)
+        if row is None or card is None:
+            raise NotFoundError(f"There is no rate card {number}.")
+        return Version(*row), card
+
+
+async def list_versions(database: Database, *, limit: int = 50, offset: int = 0) -> tuple[list[Version], int]:
+    """Newest first, and how many there are."""
+    async with database.transaction() as tx:
+        query = _VERSIONS.order_by(rate_cards.c.version.desc()).limit(limit).offset(offset)
+        rows = (await tx.execute(query)).all()
+        total = await tx.scalar(select(func.count()).select_from(rate_cards))
+        return [Version(*row) for row in rows], total or 0
+
+
+async def _find_card(tx: Tx, which: ColumnElement[bool]) -> RateCard | None:
     query = (
         select(rates)
         .join(rate_cards, rate_cards.c.version == rates.c.version)
-        .where(in_force(at))
+        .where(which)
         .order_by(rates.c.model_alias)
     )
     rows = (await tx.execute(query)).mappings().all()
-    if not rows:
-        raise InvariantError("no rate card is in force")
-    return RateCard(rows[0]["version"], tuple(_model(row) for row in rows))
+    return RateCard(rows[0]["version"], tuple(_model(row) for row in rows)) if rows else None
+
+
+async def model_in_force(tx: Tx, alias: str) -> tuple[int, Model] | None:
+    """The version of the card in force, and the model as it has it."""
+    query = select(rates).join(rate_cards, rate_cards.c.version == rates.c.version)
+    row = (await tx.execute(query.where(in_force(), rates.c.model_alias == alias))).mappings().one_or_none()
+    return None if row is None else (row["version"], _model(row))
+
+
+async def model_of_version(tx: Tx, version: int, alias: str) -> Model:
+    """Of any version that was published, in force or not."""
+    query = select(rates).where(rates.c.version == version, rates.c.model_alias == alias)
+    return _model((await tx.execute(query)).mappings().one())
 
 
 def in_force(at: datetime | None = None) -> ColumnElement[bool]:
@@ -70,6 +125,18 @@ def in_force(at: datetime | None = None) -> ColumnElement[bool]:
     return (rate_cards.c.effective_at <= time) & or_(
         rate_cards.c.effective_until.is_(None), rate_cards.c.effective_until > time
     )
+
+
+_VERSIONS = select(
+    rate_cards.c.version,
+    rate_cards.c.effective_at,
+    rate_cards.c.effective_until,
+    rate_cards.c.published_at,
+    rate_cards.c.published_by,
+    rate_cards.c.note,
+    select(func.count()).where(rates.c.version == rate_cards.c.version).scalar_subquery(),
+    in_force(),
+)
 
 
 def row_of(version: int, model: Model) -> dict[str, Any]:

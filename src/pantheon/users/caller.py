@@ -19,6 +19,7 @@ class Caller:
     scopes: frozenset[Scope] | None = None
     """What an API key may do; None for the user in person, who may do everything."""
     session_id: UUID | None = None
+    api_key_id: UUID | None = None
     ip: str | None = None
 
     @property

@@ -51,7 +51,15 @@ async def by_api_key(database: Database, settings: Settings, key: str, *, ip: st
         if found.last_used_at is None or found.last_used_at < now - _USED_AT_STEP:
             await tx.execute(update(api_keys).where(api_keys.c.id == found.api_key_id).values(last_used_at=now))
     role = effective_role(found.id, Role(found.role), settings)
-    return Caller(found.id, found.email, role, "api_key", scopes=frozenset(map(Scope, found.scopes)), ip=ip)
+    return Caller(
+        found.id,
+        found.email,
+        role,
+        "api_key",
+        scopes=frozenset(map(Scope, found.scopes)),
+        api_key_id=found.api_key_id,
+        ip=ip,
+    )
 
 
 async def by_token(

@@ -1,0 +1,166 @@
+"""Before a call: who pays, by which prices, how much it can use at most, and whether one more may begin."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, select
+
+from pantheon import clock, ids
+from pantheon.db import rate_limit
+from pantheon.db.engine import Database, Tx
+from pantheon.db.tables import calls, wallets
+from pantheon.errors import (
+    ContextBudgetExceededError,
+    InvariantError,
+    ModelNotFoundError,
+    TooManyRequestsError,
+    WalletFrozenError,
+)
+from pantheon.models.tokens import input_tokens, most_input_tokens
+from pantheon.settings import Settings
+from pantheon.turns.enforcement import Mode, enforcement
+from pantheon.turns.rate_cards import Model, model_in_force
+from pantheon.turns.spender import Spender
+
+LEAST_OUTPUT = 256
+"""Tokens. A call that could only say less is not begun, unless less was asked for."""
+
+LONGEST_CALL = timedelta(seconds=630)
+"""A little more than a provider is given to answer."""
+
+_GRACE = timedelta(seconds=90)
+"""What a hold outlives its call by, so that the recovery finds it open and can settle what is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A hold that was placed for a whole piece of work, in which each of its calls draws."""
+
+    hold_id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call that was admitted, with the prices that it will be charged by whatever is published meanwhile."""
+
+    id: UUID
+    spender: Spender
+    wallet_id: UUID
+    mode: Mode
+    card_version: int
+    model: Model
+    input_counted: int
+    """By the measure that is charged by, where the provider does not tell."""
+    input_most: int
+    max_output: int
+    run: Run | None
+    started_at: datetime
+
+    @property
+    def hold_id(self) -> UUID:
+        # A call by itself has a hold of its own, with its own id.
+        return self.run.hold_id if self.run else self.id
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.started_at + LONGEST_CALL
+
+    @property
+    def hold_expires_at(self) -> datetime:
+        return self.run.expires_at if self.run else self.expires_at + _GRACE
+
+    @property
+    def least_output(self) -> int:
+        return min(LEAST_OUTPUT, self.max_output)
+
+
+async def admit_call(
+    database: Database, settings: Settings, spender: Spender, body: dict[str, Any], *, run: Run | None = None
+) -> Call:
+    """Writes the call down before anything is set aside for it, so that whatever becomes of it is found.
+
+    `body` is one of OpenAI's chat completions whose `model` is an alias of ours. Raises ModelNotFoundError,
+    ContextBudgetExceededError, WalletFrozenError, TooManyRequestsError.
+    """
+    counted, most = input_tokens(body), most_input_tokens(body)
+    async with database.transaction() as tx:
+        version, model = await _model(tx, body["model"])
+        query = select(wallets.c.id, wallets.c.state).where(wallets.c.user_id == spender.user_id)
+        wallet = (await tx.execute(query)).one_or_none()
+        if wallet is None:
+            raise InvariantError(f"user {spender.user_id} has no wallet")
+        if wallet.state != "active":
+            raise WalletFrozenError
+        call = Call(
+            id=ids.uuid7(),
+            spender=spender,
+            wallet_id=wallet.id,
+            mode=(await enforcement(tx, settings)).mode,
+            card_version=version,
+            model=model,
+            input_counted=counted,
+            # What does not fit into the model cannot be charged for either.
+            input_most=min(max(most, counted), model.context_tokens),
+            max_output=_max_output(model, body, counted),
+            run=run,
+            started_at=clock.now(),
+        )
+        await _limit(tx, settings, spender)
+        await tx.execute(insert(calls).values(_row(call)))
+    return call
+
+
+async def _model(tx: Tx, alias: Any) -> tuple[int, Model]:
+    found = await model_in_force(tx, alias) if isinstance(alias, str) else None
+    if found is None:
+        raise ModelNotFoundError
+    return found
+
+
+def _max_output(model: Model, body: dict[str, Any], counted: int) -> int:
+    asked = body.get("max_completion_tokens") or body.get("max_tokens") or model.max_output_tokens
+    room = model.context_tokens - counted
+    if room < min(asked, LEAST_OUTPUT):
+        raise ContextBudgetExceededError(
+            f"{ContextBudgetExceededError.detail} They are about {counted} tokens of {model.context_tokens}.",
+            counted=counted,
+            context_tokens=model.context_tokens,
+        )
+    return min(asked, model.max_output_tokens, room)
+
+
+async def _limit(tx: Tx, settings: Settings, spender: Spender) -> None:
+    # The counter's row stays locked until the commit: of one user, calls are admitted one after the other.
+    bucket = f"calls:{spender.user_id}"
+    await rate_limit.hit(tx, bucket, limit=settings.rate_limit_calls_per_minute, window_seconds=60)
+    await rate_limit.hit(tx, f"{bucket}:hour", limit=settings.rate_limit_calls_per_hour, window_seconds=3600)
+    # The time is there for the index alone.
+    mine = (calls.c.user_id == spender.user_id, calls.c.started_at > clock.now() - LONGEST_CALL)
+    under_way = select(func.count()).select_from(calls).where(*mine, calls.c.state == "open")
+    if int(await tx.scalar(under_way) or 0) >= settings.calls_max_open:
+        raise TooManyRequestsError(
+            f"{settings.calls_max_open} calls are under way already. Wait until one has ended.", retry_after=1
+        )
+
+
+def _row(call: Call) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "user_id": call.spender.user_id,
+        "wallet_id": call.wallet_id,
+        "hold_id": call.hold_id,
+        "api_key_id": call.spender.api_key_id,
+        "turn_id": call.spender.turn_id,
+        "agent_id": call.spender.agent_id,
+        "room_id": call.spender.room_id,
+        "model_alias": call.model.alias,
+        "rate_card_version": call.card_version,
+        "enforcement": call.mode,
+        "input_counted": call.input_counted,
+        "max_output": call.max_output,
+        "started_at": call.started_at,
+        "expires_at": call.expires_at,
+    }
