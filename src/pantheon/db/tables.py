@@ -532,3 +532,25 @@ files = Table(
     Column("created_at", _time),
     Column("deleted_at", _time),
 )
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", Date),
+    Column("user_id", Uuid),
+    Column("model_alias", Text),
+    Column("agent_id", Uuid),
+    Column("room_id", Uuid),
+    Column("api_key_id", Uuid),
+    Column("calls", BigInteger),
+    Column("input_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("charged", BigInteger),
+    Column("overrun", BigInteger),
+    Column("calls_with_cost", BigInteger),
+    Column("charged_with_cost", BigInteger),
+    Column("provider_cost", BigInteger),
+)
+
+usage_closed_days = Table("usage_closed_days", metadata, Column("day", Date), Column("closed_at", _time))
