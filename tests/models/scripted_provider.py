@@ -18,9 +18,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Script:
-    """One answer: parts in order. Bytes are sent, a number is a pause in seconds, None cuts the connection."""
+    """One answer: parts in order. Bytes are sent, a number is a pause in seconds, an event is waited for, None cuts."""
 
-    parts: Sequence[bytes | float | None] = ()
+    parts: Sequence[bytes | float | asyncio.Event | None] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -112,7 +112,9 @@ async def _play(script: Script, send: Send) -> None:
     for part in script.parts:
         if part is None:
             raise _CutError
-        if isinstance(part, bytes):
+        if isinstance(part, asyncio.Event):
+            await part.wait()
+        elif isinstance(part, bytes):
             await send({"type": "http.response.body", "body": part, "more_body": True})
         elif part:
             await asyncio.sleep(part)
