@@ -16,6 +16,7 @@ from pantheon.money.rate_card import MAX_PRICE, UNITS, Meter
 Costs = Mapping[Meter, int]
 
 _NANO = 10**9
+_MAX_TOKENS = 10**9
 _DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,30})?([eE]-?[0-9]{1,2})?")
 
 _OPENROUTER = {
@@ -42,9 +43,19 @@ _SAME_AS = {Meter.CACHED_INPUT: Meter.INPUT, Meter.CACHE_WRITE: Meter.INPUT, Met
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Tokens that a model takes and gives, as far as the list says so: None is not known."""
+
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class PriceList:
     costs: dict[str, Costs] = field(default_factory=dict)
     """By the provider's id of the model."""
+    limits: dict[str, Limits] = field(default_factory=dict)
+    """Of every model among the costs."""
     refused: dict[str, str] = field(default_factory=dict)
     """Why a model is not among the costs."""
 
@@ -54,7 +65,7 @@ def from_openrouter(document: Any) -> PriceList:
     models = document.get("data") if isinstance(document, dict) else None
     if not isinstance(models, list):
         raise ValueError("a price list is an object with a list named data")
-    return _listed(((_id_of(model), model.get("pricing")) for model in models), _openrouter_costs)
+    return _listed(((_id_of(model), model.get("pricing"), _limits_of(model)) for model in models), _openrouter_costs)
 
 
 def from_genai_prices(provider: str) -> PriceList:
@@ -64,17 +75,20 @@ def from_genai_prices(provider: str) -> PriceList:
     found = next((known for known in get_snapshot().providers if known.id == provider), None)
     if found is None:
         raise ValueError(f"genai-prices does not know a provider {provider}")
-    return _listed(((model.id, model.prices) for model in found.models), _genai_costs)
+    return _listed(
+        ((model.id, model.prices, Limits(context_tokens=model.context_window)) for model in found.models), _genai_costs
+    )
 
 
-def _listed(models: Iterable[tuple[str, Any]], read: Callable[[Any], Costs]) -> PriceList:
+def _listed(models: Iterable[tuple[str, Any, Limits]], read: Callable[[Any], Costs]) -> PriceList:
     prices = PriceList()
-    for name, pricing in models:
+    for name, pricing, limits in models:
         try:
             if name in prices.costs or name in prices.refused:
                 prices.costs.pop(name, None)
                 raise ValueError("it is in the list twice")
             prices.costs[name] = read(pricing)
+            prices.limits[name] = limits
         except ValueError as error:
             prices.refused[name] = str(error)
     return prices
@@ -85,6 +99,18 @@ def _id_of(model: Any) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 200:
         raise ValueError("a model in the list has no id")
     return name
+
+
+def _limits_of(model: Mapping[str, Any]) -> Limits:
+    best = model.get("top_provider")
+    return Limits(
+        _tokens(model.get("context_length")),
+        _tokens(best.get("max_completion_tokens")) if isinstance(best, dict) else None,
+    )
+
+
+def _tokens(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value <= _MAX_TOKENS else None
 
 
 def _openrouter_costs(pricing: Any) -> Costs:

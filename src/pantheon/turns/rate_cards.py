@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,12 @@ from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import rate_cards, rates
-from pantheon.errors import InvariantError, NotFoundError
+from pantheon.errors import InvalidInputError, InvariantError, NotFoundError
 from pantheon.money.rate_card import Meter, Rate
 
 ALIAS = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+
+_LONGEST_AHEAD = timedelta(days=3650)
 
 _COLUMNS = {
     Meter.INPUT: "input",
@@ -64,9 +66,28 @@ class Version:
     in_force: bool
 
 
-async def view_rate_card(database: Database, at: datetime | None = None) -> RateCard:
+async def view_rate_card(database: Database) -> RateCard:
     async with database.transaction() as tx:
-        return await card_in_force(tx, at)
+        return await card_in_force(tx)
+
+
+async def view_card_to_replace(database: Database, effective_at: datetime | None) -> RateCard:
+    async with database.transaction() as tx:
+        return (await card_to_replace(tx, effective_at))[0]
+
+
+async def card_to_replace(tx: Tx, effective_at: datetime | None) -> tuple[RateCard, datetime]:
+    """The card that a version from `effective_at` on (None: at once) takes over from, and when that is.
+
+    Raises InvalidInputError.
+    """
+    # Not now(), which is when this transaction began: perhaps before another version that it waited for.
+    now = await tx.scalar(select(func.clock_timestamp()))
+    assert now is not None
+    if effective_at is not None and not now < effective_at < now + _LONGEST_AHEAD:
+        raise InvalidInputError("effective_at must be in the future, and within ten years")
+    at = effective_at or now
+    return await card_in_force(tx, at), at
 
 
 async def card_in_force(tx: Tx, at: datetime | None = None) -> RateCard:

@@ -7,7 +7,7 @@ from pantheon.db.engine import Database
 from pantheon.errors import InvalidInputError, NotFoundError, RateCardChangedError
 from pantheon.money.amounts import format_decimal, parse_decimal
 from pantheon.money.rate_card import MAX_MULTIPLIER, MULTIPLIER_DECIMALS
-from pantheon.turns.publish_rate_card import publish_rate_card
+from pantheon.turns.publish_rate_card import publish
 from pantheon.turns.rate_cards import Model, RateCard, card_in_force
 
 
@@ -31,15 +31,15 @@ async def set_multiplier(
             raise NotFoundError("Model alias not found for pricing version.")
         if str(card.version) != based_on:
             raise RateCardChangedError
-        if model.rate.multiplier == millionths:
-            return card
         changed = replace(model, rate=replace(model.rate, multiplier=millionths))
-        return await publish_rate_card(
+        return await publish(
             tx,
             actor,
             models=[changed if other is model else other for other in card.models],
             based_on=card.version,
             note=f"{model_alias} × {format_multiplier(changed)}",
+            # Who sets a multiplier has named the model.
+            confirmed={model_alias},
         )
 
 
