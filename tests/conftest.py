@@ -9,7 +9,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,14 +102,21 @@ def _drop(name: str) -> None:
         _as_owner(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def database_name() -> Iterator[str]:
-    """A database of this test's own, migrated and empty."""
+@contextmanager
+def new_database() -> Iterator[str]:
+    """Its name. It is migrated and empty."""
     name = f"test_{secrets.token_hex(6)}"
     template = sql.Identifier(os.environ[TEMPLATE])
     _as_owner(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
     yield name
     _drop(name)
+
+
+@pytest.fixture
+def database_name() -> Iterator[str]:
+    """A database of this test's own."""
+    with new_database() as name:
+        yield name
 
 
 @pytest.fixture

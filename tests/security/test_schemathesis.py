@@ -11,6 +11,9 @@ from schemathesis.checks import not_a_server_error
 from pantheon.users.rights import Role
 from tests.installation import Installation
 
+# The server runs in this process, and what it draws meanwhile is none of Hypothesis's business.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 
 async def _no_operation_breaks(installation: Installation, headers: dict[str, str], *, examples: int) -> None:
     document = (await installation.client.get("/api/v1/openapi.json")).json()

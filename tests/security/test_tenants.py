@@ -21,7 +21,9 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
     key = await installation.client.post(
         "/api/v1/users/me/api-keys", json={"name": "k", "scopes": ["wallet:read"]}, headers=person.headers
     )
+    workspace = await _workspace_of(installation, person)
     return {
+        **workspace,
         "user_id": str(person.id),
         "top_up_id": (await installation.top_up(person)).json()["top_up_id"],
         "api_key_id": key.json()["id"],
@@ -31,14 +33,40 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
     }
 
 
+async def _workspace_of(installation: Installation, person: Person) -> dict[str, str]:
+    async def made(path: str, body: dict[str, str]) -> str:
+        answer = await installation.client.post(f"/api/v1{path}", json=body, headers=person.headers)
+        return str(answer.json()["id"])
+
+    agent_id = await made("/agents", {"agent_key": "a", "name": "A", "model_alias": "demo"})
+    room_id = await made("/rooms", {"name": "R"})
+    await made(f"/rooms/{room_id}/agents", {"agent_id": agent_id})
+    return {"agent_id": agent_id, "room_id": room_id}
+
+
+def _everything(installation: Installation) -> list[list[dict[str, Any]]]:
+    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents")
+    return [installation.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables]
+
+
 async def _routes_with_ids(installation: Installation) -> list[tuple[str, str]]:
     document = (await installation.client.get("/api/v1/openapi.json")).json()
     return [(m, path) for path, item in document["paths"].items() if "{" in path for m in item if m in METHODS]
 
 
+BODIES: list[tuple[str, str, dict[str, Any]]] = [
+    ("post", r".*/(grant|adjust)", {"json": {"amount": "1", "note": "x"}}),
+    ("patch", r".*/v1/agents/{agent_id}", {"json": {"name": "x"}}),
+    ("patch", r".*/v1/rooms/{room_id}", {"json": {"name": "x"}}),
+    ("patch", r".*/mode", {"json": {"mode": "manual"}}),
+    ("post", r".*/rooms/{room_id}/agents", {"json": {"agent_id": str(uuid4())}}),
+    ("patch", r".*/rooms/{room_id}/agents/{agent_id}", {"json": {"position": 0}}),
+]
+"""What a route has to be sent before it looks at its id."""
+
+
 def _body(method: str, path: str) -> dict[str, Any]:
-    amount = {"json": {"amount": "1", "note": "x"}}
-    return amount if method == "post" and path.endswith(("/grant", "/adjust")) else {}
+    return next((body for verb, route, body in BODIES if verb == method and re.fullmatch(route, path)), {})
 
 
 async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
@@ -49,9 +77,9 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
     bob = await installation.person(email="bob@example.com")
     analyst = await installation.person(Role.ANALYST, email="analyst@example.com")
     things = await _things_of(installation, ada)
-    before = installation.rows("SELECT state FROM top_ups"), installation.rows("SELECT revoked_at FROM api_keys")
+    before = _everything(installation)
     routes = await _routes_with_ids(installation)
-    assert len(routes) >= 6
+    assert len(routes) >= 16
 
     for method, path in routes:
         with subtests.test(method=method, path=path):
@@ -72,10 +100,8 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
                 assert (
                     await installation.client.request(method, theirs, headers=analyst.headers, **body)
                 ).status_code == 403
-    assert before == (
-        installation.rows("SELECT state FROM top_ups"),
-        installation.rows("SELECT revoked_at FROM api_keys"),
-    )
+    assert before == _everything(installation)
+    assert all(rows for rows in before)
     assert installation.rows("SELECT FROM transfers") == []
 
 

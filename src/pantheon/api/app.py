@@ -12,10 +12,12 @@ from pantheon.api.routes import (
     admin_payments,
     admin_pricing,
     admin_wallets,
+    agents,
     api_keys,
     auth,
     health,
     metrics,
+    rooms,
     top_ups,
     wallet,
     webhooks,
@@ -63,7 +65,18 @@ def _routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
-    for module in (health, auth, api_keys, wallet, top_ups, admin_wallets, admin_pricing, admin_payments):
+    for module in (
+        health,
+        auth,
+        api_keys,
+        wallet,
+        top_ups,
+        admin_wallets,
+        admin_pricing,
+        admin_payments,
+        agents,
+        rooms,
+    ):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -68,3 +68,25 @@ def _plain_text(value: Any) -> Any:
 
 PlainText = Annotated[str, BeforeValidator(_plain_text)]
 """Text of a person, in Unicode's form C: no control characters, which neither PostgreSQL nor a page can show."""
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value or not value.strip():
+        raise ValueError("must be one line that is not blank")
+    return value.strip()
+
+
+OneLine = Annotated[PlainText, AfterValidator(_one_line)]
+"""A name or the like."""
+
+
+def _long_text(value: Any) -> Any:
+    if isinstance(value, NumberLiteral):
+        raise ValueError("must be a text")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+LongText = Annotated[str, BeforeValidator(_long_text)]
+"""What is written for a model, kept as it is: tabs, joined emoji and all. PostgreSQL cannot store NUL."""

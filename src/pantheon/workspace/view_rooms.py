@@ -1,0 +1,23 @@
+"""What a user sees of their rooms."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from pantheon.db.engine import Database
+from pantheon.db.tables import rooms
+from pantheon.workspace.paging import page
+from pantheon.workspace.rooms import COLUMNS, Room, get_room, living, room_of
+
+
+async def view_room(database: Database, *, user_id: UUID, room_id: UUID) -> Room:
+    async with database.transaction() as tx:
+        return await get_room(tx, room_id, user_id=user_id)
+
+
+async def list_rooms(database: Database, *, user_id: UUID, limit: int, offset: int = 0) -> tuple[list[Room], int]:
+    """One page, newest first, and how many there are in all."""
+    query = select(*COLUMNS).where(*living(user_id)).order_by(rooms.c.created_at.desc(), rooms.c.id.desc())
+    async with database.transaction() as tx:
+        rows, total = await page(tx, query, limit=limit, offset=offset)
+    return [room_of(row) for row in rows], total
