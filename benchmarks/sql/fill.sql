@@ -6,7 +6,7 @@ BEGIN
         w wallets, grant_id uuid, hold_id uuid, placed transfers, captured transfers, event uuid) ON COMMIT DELETE ROWS;
     FOR layer IN 1 .. layers LOOP
         INSERT INTO filling (w, grant_id, hold_id, event)
-            SELECT w, (SELECT g.id FROM grants g WHERE g.wallet_id = w.id AND g.remaining > 0
+            SELECT w, (SELECT g.id FROM grants g WHERE g.wallet_id = w.id AND g.is_open
                        ORDER BY g.priority, g.expires_at, (g.category = 'paid'), g.created_at, g.id LIMIT 1),
                    ledger_uuid7(), ledger_uuid7()
             FROM wallets w;

@@ -176,6 +176,7 @@ grants = Table(
     Column("expires_at", _time),
     Column("voided_at", _time),
     Column("created_at", _time),
+    Column("is_open", Boolean),
 )
 
 grant_moves = Table(

@@ -51,7 +51,7 @@ async def view_wallet(database: Database, *, user_id: UUID) -> WalletView:
 
 _usable = and_(
     grants.c.wallet_id == wallets.c.id,
-    grants.c.remaining > 0,
+    grants.c.is_open,
     or_(grants.c.expires_at.is_(None), grants.c.expires_at > bindparam("now")),
 )
 _QUERY = (

@@ -3,14 +3,17 @@
 -- Every operation locks its wallet's row first and reads all else after that. It answers a code: `ok`, or why it changed
 -- nothing. An exception is a bug or a time-out, never a refusal: it undoes the whole transaction, and with it all items
 -- of a batch. So a batch either answers for each item, or nothing of it happened and its items can be tried one by one.
+--
+-- Only functions that the application may call are SECURITY DEFINER and set the search_path, for all that they call: these
+-- here would pay for setting it at each call, and those in SQL could not be taken into the expression that calls them.
 
 -- The one clock of the books.
 CREATE OR REPLACE FUNCTION ledger_now() RETURNS timestamptz
-LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$ SELECT clock_timestamp() $$;
+LANGUAGE sql VOLATILE AS $$ SELECT clock_timestamp() $$;
 
 -- A UUIDv7: the milliseconds over the first 48 bits of a random UUID, then version 7 (0111) instead of 4 (0100).
 CREATE OR REPLACE FUNCTION ledger_uuid7() RETURNS uuid
-LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
+LANGUAGE sql VOLATILE AS $$
     SELECT encode(set_bit(set_bit(overlay(
         uuid_send(gen_random_uuid())
         PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6
@@ -32,7 +35,7 @@ $$;
 -- Locks the wallets of a batch in the order of their ids, so that two batches never wait for each other in a circle.
 -- Not FOR UPDATE: that would also wait for every transaction that wrote a row about a wallet, such as a top-up.
 CREATE OR REPLACE FUNCTION ledger_lock_wallets(p_ids uuid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM wallets WHERE id = ANY (p_ids) ORDER BY id FOR NO KEY UPDATE;
 END $$;
@@ -40,7 +43,7 @@ END $$;
 -- Whether a posting may move this much: at most 10^18 nanocredits, a thousand million credits. A wallet that holds or
 -- owes eight times that takes nothing more, so that no sum can leave bigint.
 CREATE OR REPLACE FUNCTION ledger_is_postable(w wallets, p_amount numeric) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(p_amount BETWEEN 1 AND 1000000000000000000, false)
        AND greatest(w.available, w.held, w.debt) <= 8000000000000000000
 $$;
@@ -50,7 +53,7 @@ CREATE OR REPLACE FUNCTION ledger_transfer(
     w wallets, p_id uuid, p_event_id uuid, p_kind text, p_reference_id text, p_revision integer,
     p_debit text, p_credit text, p_amount bigint, p_effective_at timestamptz, p_actor uuid, p_reverses uuid DEFAULT NULL
 ) RETURNS wallets
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     t transfers;
 BEGIN
@@ -70,23 +73,24 @@ END $$;
 
 -- Moves that much into (or out of) what can be spent of a grant and what is held of it, because of a transfer.
 CREATE OR REPLACE FUNCTION ledger_move(p_transfer_id uuid, p_grant_id uuid, p_available bigint, p_held bigint) RETURNS void
-LANGUAGE sql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO grant_moves (transfer_id, grant_id, available, held)
         VALUES (p_transfer_id, p_grant_id, p_available, p_held);
     UPDATE grants SET remaining = remaining + p_available, held = held + p_held WHERE id = p_grant_id;
-$$;
+END $$;
 
 -- Takes `p_amount` out of the wallet's grants in burn-down order: priority, soonest expiry, promotional before paid, oldest.
 -- For a hold it stays with them as held.
 CREATE OR REPLACE FUNCTION ledger_burn(p_wallet_id uuid, p_transfer_id uuid, p_amount bigint, p_hold boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     g record;
     left_to_take bigint := p_amount;
     part bigint;
 BEGIN
     FOR g IN
-        SELECT id, remaining FROM grants WHERE wallet_id = p_wallet_id AND remaining > 0
+        SELECT id, remaining FROM grants WHERE wallet_id = p_wallet_id AND is_open
         ORDER BY priority, expires_at NULLS LAST, (category = 'paid'), created_at, id
     LOOP
         part := least(left_to_take, g.remaining);
@@ -106,7 +110,7 @@ END $$;
 CREATE OR REPLACE FUNCTION ledger_repay_debt(
     w wallets, p_event_id uuid, p_grant_id uuid, p_most bigint, p_effective_at timestamptz, p_actor uuid
 ) RETURNS wallets
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     part bigint := least(w.debt, p_most);
     repayment uuid := ledger_uuid7();
@@ -124,7 +128,7 @@ END $$;
 -- Expires what is due and not held, one transfer for each grant. Part of every operation on a wallet, so that nobody can
 -- spend credits that ran out while the job that expires them was late.
 CREATE OR REPLACE FUNCTION ledger_expire_due(w wallets) RETURNS wallets
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     g record;
     expiry uuid;
@@ -134,7 +138,7 @@ BEGIN
     IF w.next_expiry_at IS NULL OR w.next_expiry_at > at THEN RETURN w; END IF;
     FOR g IN
         SELECT id, remaining, expires_at FROM grants
-        WHERE wallet_id = w.id AND remaining > 0 AND expires_at <= at ORDER BY expires_at, id
+        WHERE wallet_id = w.id AND is_open AND expires_at <= at ORDER BY expires_at, id
     LOOP
         expiry := ledger_uuid7();
         SELECT coalesce(max(revision) + 1, 0) INTO next_revision
@@ -146,19 +150,23 @@ BEGIN
     RETURN w;
 END $$;
 
+-- Stores the wallet after its transfers. Whoever opens a grant sets `next_expiry_at` to no later than that grant's; so where
+-- it is NULL nothing can expire, and else it is looked up, because the grant that it is about may be used up.
 CREATE OR REPLACE FUNCTION ledger_save(w wallets) RETURNS void
-LANGUAGE sql SET search_path = public, pg_temp AS $$
-    UPDATE wallets SET
-        available = w.available, held = w.held, debt = w.debt, seq = w.seq, head_hash = w.head_hash,
-        next_expiry_at = (SELECT min(expires_at) FROM grants WHERE wallet_id = w.id AND remaining > 0)
-    WHERE id = w.id
-$$;
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF w.next_expiry_at IS NOT NULL THEN
+        SELECT min(expires_at) INTO w.next_expiry_at FROM grants WHERE wallet_id = w.id AND is_open;
+    END IF;
+    UPDATE wallets SET available = w.available, held = w.held, debt = w.debt, seq = w.seq, head_hash = w.head_hash,
+                       next_expiry_at = w.next_expiry_at WHERE id = w.id;
+END $$;
 
 CREATE OR REPLACE FUNCTION ledger_answer(
     p_code text, w wallets, p_event_id uuid DEFAULT NULL, p_transfer_id uuid DEFAULT NULL, p_grant_id uuid DEFAULT NULL,
     p_amount bigint DEFAULT 0
 ) RETURNS ledger_result
-LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+LANGUAGE sql IMMUTABLE AS $$
     SELECT ROW(p_code, w.id, p_event_id, p_transfer_id, p_grant_id, p_amount,
                coalesce(w.available, 0), coalesce(w.held, 0), coalesce(w.debt, 0))::ledger_result
 $$;
@@ -168,7 +176,7 @@ $$;
 CREATE OR REPLACE FUNCTION ledger_prior(
     w wallets, p_kind text, p_reference_id text, p_debit text, p_amount numeric
 ) RETURNS ledger_result
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     t transfers;
 BEGIN

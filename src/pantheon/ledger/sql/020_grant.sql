@@ -7,15 +7,15 @@ CREATE OR REPLACE FUNCTION ledger_add_grant(
     p_expires_at timestamptz, p_effective_at timestamptz, p_actor uuid,
     OUT wallet wallets, OUT grant_id uuid
 )
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     -- A wallet with very many open grants would be slow to burn. Only credits that were given away and are alike in all
     -- that matters merge; what came with a payment stays separate for ever, because a refund has to find it.
     -- A merged grant can be reversed only as the one grant that it has become.
     IF p_category = 'promotional' AND p_source <> 'top_up'
-       AND (SELECT count(*) FROM grants g WHERE g.wallet_id = w.id AND g.remaining > 0) >= 32 THEN
+       AND (SELECT count(*) FROM grants g WHERE g.wallet_id = w.id AND g.is_open) >= 32 THEN
         SELECT g.id INTO grant_id FROM grants g
-            WHERE g.wallet_id = w.id AND g.remaining > 0 AND g.category = 'promotional' AND g.source = p_source
+            WHERE g.wallet_id = w.id AND g.is_open AND g.category = 'promotional' AND g.source = p_source
               AND g.priority = p_priority AND g.expires_at IS NOT DISTINCT FROM p_expires_at
               AND ledger_is_postable(w, g.amount::numeric + p_amount)
             ORDER BY g.created_at DESC, g.id LIMIT 1;
@@ -31,6 +31,7 @@ BEGIN
     END IF;
     wallet := ledger_transfer(w, p_transfer_id, p_event_id, p_kind, p_reference_id, 0,
                               p_from_account, 'available', p_amount, p_effective_at, p_actor);
+    wallet.next_expiry_at := least(wallet.next_expiry_at, p_expires_at);
     PERFORM ledger_move(p_transfer_id, grant_id, p_amount, 0);
     IF p_category = 'paid' THEN
         wallet := ledger_repay_debt(wallet, p_event_id, grant_id, p_amount, p_effective_at, p_actor);

@@ -7,7 +7,7 @@
 -- What a hold still keeps of each grant, in burn-down order.
 CREATE OR REPLACE FUNCTION ledger_held_of_grants(p_hold_id uuid)
 RETURNS TABLE (grant_id uuid, held bigint, expires_at timestamptz)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE sql STABLE AS $$
     SELECT g.id, sum(m.held)::bigint, g.expires_at
     FROM (
         SELECT 'hold_placed' AS kind, p_hold_id::text AS reference_id
@@ -168,7 +168,7 @@ END $$;
 
 -- Takes `p_amount` out of what a hold keeps of each grant, in burn-down order.
 CREATE OR REPLACE FUNCTION ledger_capture_from_grants(p_hold_id uuid, p_transfer_id uuid, p_amount bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     g record;
     left_to_take bigint := p_amount;
@@ -189,7 +189,7 @@ END $$;
 -- Ends a hold: what it still keeps goes back to its grants, repays debt first, and what ran out meanwhile expires at once.
 -- The part that releasing and expiring share: on a locked wallet, without any check. Answers the ledger's answer.
 CREATE OR REPLACE FUNCTION ledger_end_hold(w wallets, h holds, p_state text) RETURNS ledger_result
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     g record;
     kept bigint := h.amount - h.captured;
