@@ -48,9 +48,9 @@ class Metering:
                 tx,
                 wallet_id=self.wallet_id,
                 grant_id=uuid7(),
-                kind=Kind.TOP_UP_GRANT,
+                kind=Kind.ADMIN_GRANT,
                 reference_id=f"ref_{uuid7().hex}",
-                source="top_up",
+                source="admin",
                 category="paid",
                 amount=nanocredits,
             )
