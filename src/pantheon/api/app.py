@@ -11,6 +11,7 @@ from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from pantheon.api.routes import (
     admin_payments,
     admin_pricing,
+    admin_rate_cards,
     admin_wallets,
     agents,
     api_keys,
@@ -42,7 +43,8 @@ def create_api(runtime: Runtime) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-Id"],
         )
-    limits = {webhooks.PATH: webhooks.MAX_BODY_BYTES}
+    price_lists = (admin_rate_cards.PATH, f"{admin_rate_cards.PATH}/preview", "/admin/prices/preview")
+    limits = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=limits, seconds=MAX_BODY_SECONDS)
     app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
     return app
@@ -73,6 +75,7 @@ def _routes() -> FastAPI:
         top_ups,
         admin_wallets,
         admin_pricing,
+        admin_rate_cards,
         admin_payments,
         agents,
         rooms,
