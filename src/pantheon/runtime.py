@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from pantheon.db.engine import Database
 from pantheon.ledger.lanes import Lanes
+from pantheon.models.providers import Providers
+from pantheon.payments.inbox import Inbox
 from pantheon.payments.stripe.client import Stripe
 from pantheon.settings import Settings
+from pantheon.turns.meter import Meter
 from pantheon.users.tokens import TokenVerifier
 
 
@@ -20,6 +23,10 @@ class Runtime:
     """The server itself, for the worker: it listens. The same as `database` where there is no pooler."""
     lanes: Lanes
     """For holds and what is drawn, captured and released of them. They connect when first used."""
+    inbox: Inbox
+    """Where Stripe's events are stored."""
+    meter: Meter
+    """The only way to a model."""
     stripe: Stripe | None
     """None where payments are not configured."""
     tokens: TokenVerifier | None
@@ -40,10 +47,14 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
             stack.push_async_callback(database.close)
         lanes = Lanes(direct.url)
         stack.push_async_callback(lanes.close)
+        providers = Providers(settings)
+        stack.push_async_callback(providers.close)
+        meter = Meter(settings, database, lanes, providers)
+        stack.push_async_callback(meter.close)
         stripe = Stripe.of(settings)
         if stripe is not None:
             stack.push_async_callback(stripe.close)
         tokens = TokenVerifier.of(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.close)
-        yield Runtime(settings, database, direct, lanes, stripe, tokens, sandbox)
+        yield Runtime(settings, database, direct, lanes, Inbox(database), meter, stripe, tokens, sandbox)

@@ -87,13 +87,14 @@ async def test_what_the_tables_say_is_shown(install: Install, owner_url: str) ->
         top_up = (await it.top_up(await it.person())).json()["top_up_id"]
         body = event_for(it.sandbox.payments.find(top_up))
         await it.post_event(body, signed(body))
+        it.execute("INSERT INTO procrastinate_jobs (task_name, queue_name) VALUES ('sweep', 'default')")
         it.execute("UPDATE inbox_events SET received_at = received_at - interval '10 minutes'")
 
         found = await scrape(it)
 
         assert found["pantheon_database_up"] == 1
         assert found["pantheon_holds_open"] == 1
-        assert found["pantheon_jobs_waiting"] >= 1
+        assert found["pantheon_jobs_waiting"] == 1
         assert 600 <= found["pantheon_oldest_unhandled_event_seconds"] < 700
         assert 600 <= found["pantheon_last_verified_event_seconds"] < 700
         assert found["pantheon_worker_heartbeat_seconds"] == -1

@@ -91,7 +91,7 @@ def test_traces_name_the_route_the_job_and_the_call_and_nothing_that_was_sent(
         "POST /api/v1/users/me/wallet/top-up",
         "POST /webhooks/stripe",
         "GET /sign-in/link/{token}",
-        "handle_event",
+        "handle_events",
         "stripe.create_payment",
     } <= names
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pantheon.money.top_up import TRANSITIONS, State
-from pantheon.payments.fulfil import fulfil
+from pantheon.payments.fulfil import News, fulfil
 from pantheon.payments.handle_event import handle_event
 from pantheon.payments.stripe.objects import Payment
 from tests.installation import Installation, Person
@@ -110,7 +110,7 @@ async def bring_to(installation: Installation, top_up_id: UUID, payment: dict[st
     if state in (State.CREDITED, State.PARTIALLY_REVERSED, State.REVERSED):
         paid = Payment.model_validate(payment | {"status": "succeeded", "amount_received": 1000})
         async with installation.runtime.database.transaction() as tx:
-            await fulfil(tx, top_up_id, paid, account=None)
+            await fulfil(tx, top_up_id, News(paid, account=None))
     (row,) = installation.rows("SELECT state FROM top_ups WHERE id = %s", top_up_id)
     for step in path(State(row["state"]), state):
         installation.execute("UPDATE top_ups SET state = %s WHERE id = %s", step, top_up_id)

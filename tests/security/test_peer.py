@@ -37,7 +37,7 @@ async def test_the_shortcut_is_for_sockets_of_this_machine(install: Install, sub
             with subtests.test(peer=peer):
                 body = event_for(payment, id=f"evt_crafted{number}")
                 delivery = receive_event(
-                    installation.runtime.database, installation.runtime.settings, body=body, signature=None, peer=peer
+                    installation.runtime.inbox, installation.runtime.settings, body=body, signature=None, peer=peer
                 )
                 if peer in HERE:
                     assert await delivery is Received.STORED

@@ -4,8 +4,9 @@ Every id and reference comes from the caller and is its idempotency key: the sam
 changes nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,21 @@ class Posting:
         if self.code not in codes:
             raise InvariantError(f"the ledger answered {self.code}")
         return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What `grant` is told, for many at once."""
+
+    wallet_id: UUID
+    grant_id: UUID
+    kind: Kind
+    reference_id: str
+    source: str
+    category: str
+    amount: int
+    cost_minor: int = 0
+    note: str | None = None
 
 
 async def open_wallet(tx: Tx, *, wallet_id: UUID, user_id: UUID) -> Posting:
@@ -87,6 +103,13 @@ async def grant(
         _id(actor),
         (note, Text()),
     )
+
+
+async def grant_all(tx: Tx, grants: Sequence[Grant]) -> list[Posting]:
+    """Many grants in one call, each answered with a code of `grant`. All their wallets are locked first."""
+    statement = text("SELECT * FROM ledger_grant_batch(CAST(:items AS jsonb))")
+    items = json.dumps([asdict(grant) for grant in grants], default=str)
+    return [Posting(*row) for row in await tx.execute(statement, {"items": items})]
 
 
 async def adjust(

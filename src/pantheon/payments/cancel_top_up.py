@@ -6,7 +6,7 @@ from uuid import UUID
 from pantheon.db.engine import Database
 from pantheon.errors import ConflictError, PaymentsUnavailableError
 from pantheon.money.top_up import CLOSED_UNPAID, State
-from pantheon.payments.fulfil import fulfil
+from pantheon.payments.fulfil import News, fulfil
 from pantheon.payments.stripe.client import Stripe
 from pantheon.payments.top_ups import TopUp, get_top_up, lock_top_up, move_top_up
 
@@ -48,5 +48,5 @@ async def finish_cancellation(database: Database, stripe: Stripe, top_up: TopUp)
         return top_up
     payment = await stripe.cancel_payment(top_up.payment_intent_id)
     async with database.transaction() as tx:
-        top_up, _ = await fulfil(tx, top_up.id, payment, account=None)
+        top_up, _ = await fulfil(tx, top_up.id, News(payment, account=None))
         return top_up

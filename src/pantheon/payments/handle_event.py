@@ -1,5 +1,9 @@
-"""The job behind a stored event: what it says about a payment becomes facts, and facts become credits."""
+"""One stored event: what it says about a payment becomes facts, if need be by asking Stripe, and these become credits.
 
+Most events need no help and are handled many at once: see handle_events.py.
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -8,16 +12,15 @@ from pydantic import ValidationError
 from sqlalchemy import select, update
 
 from pantheon import clock, failpoints, metrics
-from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import inbox_events
 from pantheon.errors import NotFoundError, PantheonError, PaymentsNotConfiguredError
 from pantheon.money.top_up import needs_reread
-from pantheon.payments.fulfil import fulfil
+from pantheon.payments.fulfil import News, fulfil
 from pantheon.payments.stripe.client import API_VERSION, Stripe
 from pantheon.payments.stripe.objects import Event, NamedPayment, Payment
 from pantheon.payments.stripe.webhooks import parse_event
-from pantheon.payments.top_ups import get_top_up
+from pantheon.payments.top_ups import TopUp, get_top_up
 from pantheon.tracing import span
 
 GIVE_UP_AFTER = timedelta(hours=72)
@@ -27,7 +30,7 @@ _LONGEST_WAIT = timedelta(hours=1)
 _logger = structlog.get_logger(__name__)
 
 
-class _ParkedError(Exception):
+class ParkedError(Exception):
     """Nothing can be done with the event as it is; a person has to look, and repeating it would not help."""
 
     def __init__(self, reason: str) -> None:
@@ -35,16 +38,33 @@ class _ParkedError(Exception):
         super().__init__(reason)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an event tells of a payment: all of it, or its name where another version of the API rendered the rest."""
+
+    event: Event
+    payment: NamedPayment | Payment
+    top_up_id: UUID
+
+    def news(self, payment: Payment, inbox_event_id: UUID) -> News:
+        return News(
+            payment,
+            account=self.event.account,
+            inbox_event_id=inbox_event_id,
+            failed=self.event.type == "payment_intent.payment_failed",
+        )
+
+
 async def handle_event(database: Database, stripe: Stripe | None, inbox_event_id: UUID) -> None:
     """Handles the event if nobody has; safe to call at any time and any number of times.
 
-    A failure is written into the row, together with the time of the next attempt and its job.
+    A failure is written into the row, together with the time of the next attempt.
     """
     structlog.contextvars.bind_contextvars(inbox_event_id=str(inbox_event_id))
     try:
         with span("handle_event", inbox_event_id=str(inbox_event_id)):
             await _handle(database, stripe, inbox_event_id)
-    except _ParkedError as parked:
+    except ParkedError as parked:
         _logger.error("event_parked", inbox_event_id=str(inbox_event_id), reason=parked.reason)
         async with database.transaction() as tx:
             await _finish(tx, inbox_event_id, "parked", parked.reason)
@@ -58,27 +78,25 @@ async def handle_event(database: Database, stripe: Stripe | None, inbox_event_id
 
 async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUID) -> None:
     async with database.transaction() as tx:
-        event = await _unhandled(tx, inbox_event_id)
-        if event is None:
+        body = await _unhandled(tx, inbox_event_id)
+        if body is None:
             return
-        told, top_up_id = _read(event)
-        structlog.contextvars.bind_contextvars(event_id=event.id, top_up_id=str(top_up_id), payment_id=told.id)
-        payment = await _believed(tx, told, top_up_id)
+        told = read(body)
+        structlog.contextvars.bind_contextvars(
+            event_id=told.event.id, top_up_id=str(told.top_up_id), payment_id=told.payment.id
+        )
+        try:
+            payment = believable(told, await get_top_up(tx, told.top_up_id))
+        except NotFoundError:
+            raise ParkedError("top_up_unknown") from None
     if payment is None:
-        payment = await _current(stripe, told)
+        payment = await _current(stripe, told.payment)
     async with database.transaction() as tx:
         # Whoever holds this row is the only one who handles the event.
         if await _unhandled(tx, inbox_event_id, lock=True) is None:
             return
         failpoints.reach("event.claimed")
-        _, outcome = await fulfil(
-            tx,
-            top_up_id,
-            payment,
-            account=event.account,
-            inbox_event_id=inbox_event_id,
-            failed=event.type == "payment_intent.payment_failed",
-        )
+        _, outcome = await fulfil(tx, told.top_up_id, told.news(payment, inbox_event_id))
         await _finish(tx, inbox_event_id, "done", outcome)
         failpoints.reach("event.posted")
     failpoints.reach("event.done")
@@ -86,35 +104,32 @@ async def _handle(database: Database, stripe: Stripe | None, inbox_event_id: UUI
     _logger.info("event_handled", outcome=outcome)
 
 
-async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> Event | None:
+async def _unhandled(tx: Tx, inbox_event_id: UUID, *, lock: bool = False) -> bytes | None:
     query = select(inbox_events.c.body).where(inbox_events.c.id == inbox_event_id, inbox_events.c.state == "received")
-    body = await tx.scalar(query.with_for_update() if lock else query)
-    return None if body is None else parse_event(bytes(body))
+    body: bytes | None = await tx.scalar(query.with_for_update() if lock else query)
+    return body
 
 
-def _read(event: Event) -> tuple[NamedPayment, UUID]:
-    """What the event tells of a payment: all of it, or its name where another version of the API rendered the rest."""
+def read(body: bytes) -> Told:
+    """Raises ParkedError."""
+    event = parse_event(body)
     other_version = event.api_version is not None and _release(event.api_version) != _release(API_VERSION)
     try:
-        told = (NamedPayment if other_version else Payment).model_validate(event.payload)
+        payment = (NamedPayment if other_version else Payment).model_validate(event.payload)
     except ValidationError:
-        raise _ParkedError("payment_unreadable") from None
+        raise ParkedError("payment_unreadable") from None
     try:
-        return told, UUID(told.metadata["top_up_id"])
+        return Told(event, payment, UUID(payment.metadata["top_up_id"]))
     except (KeyError, ValueError):
-        raise _ParkedError("top_up_id_unreadable") from None
+        raise ParkedError("top_up_id_unreadable") from None
 
 
-async def _believed(tx: Tx, told: NamedPayment, top_up_id: UUID) -> Payment | None:
+def believable(told: Told, top_up: TopUp) -> Payment | None:
     """The event's own copy of the payment; None where Stripe has to be asked, because the copy may mislead."""
-    try:
-        top_up = await get_top_up(tx, top_up_id)
-    except NotFoundError:
-        raise _ParkedError("top_up_unknown") from None
-    if not isinstance(told, Payment):
+    if not isinstance(told.payment, Payment):
         return None
-    is_its_payment = top_up.payment_intent_id in (None, told.id)
-    return None if is_its_payment and needs_reread(top_up.state, told.status) else told
+    is_its_payment = top_up.payment_intent_id in (None, told.payment.id)
+    return None if is_its_payment and needs_reread(top_up.state, told.payment.status) else told.payment
 
 
 async def _current(stripe: Stripe | None, told: NamedPayment) -> Payment:
@@ -160,4 +175,3 @@ async def _record_failure(tx: Tx, inbox_event_id: UUID, error: Exception) -> Non
         .where(inbox_events.c.id == inbox_event_id)
         .values(attempts=row.attempts + 1, last_error=reason, next_attempt_at=now + wait)
     )
-    await jobs.defer_inbox_event(tx, inbox_event_id, at=now + wait)

@@ -1,4 +1,4 @@
-"""Takes in one delivery of Stripe: verify, store the raw event once, wake a worker in the same transaction."""
+"""Takes in one delivery of Stripe: verify, store the raw event once, wake a worker with the same commit."""
 
 import hashlib
 import ipaddress
@@ -8,15 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import update
 
 from pantheon import clock, failpoints, metrics
-from pantheon.db import jobs
-from pantheon.db.engine import Database, Tx
-from pantheon.db.tables import inbox_events, installation
+from pantheon.db.engine import Tx
+from pantheon.db.tables import inbox_events
+from pantheon.db.wake_ups import INBOX, wake_up
 from pantheon.errors import InvalidSignatureError, PaymentsNotConfiguredError
 from pantheon.ids import uuid7
+from pantheon.payments.inbox import Inbox
 from pantheon.payments.stripe.objects import Event
 from pantheon.payments.stripe.webhooks import parse_event, verify
 from pantheon.settings import Settings
@@ -49,7 +49,7 @@ class _Delivery:
 
 
 async def receive_event(
-    database: Database, settings: Settings, *, body: bytes, signature: str | None, peer: str | None
+    inbox: Inbox, settings: Settings, *, body: bytes, signature: str | None, peer: str | None
 ) -> Received:
     """Stored and durable once this returns. `peer` is the address of the socket, whatever any header says.
 
@@ -68,9 +68,7 @@ async def receive_event(
         raise PaymentsNotConfiguredError
     structlog.contextvars.bind_contextvars(event_id=delivery.event.id)
     failpoints.reach("event.verified")
-    async with database.transaction() as tx:
-        received = await _store(tx, settings, delivery)
-        failpoints.reach("event.inserted")
+    received = await _store(inbox, settings, delivery)
     failpoints.reach("event.stored")
     event_type = delivery.event.type if delivery.event.type in USED_TYPES else "other"
     metrics.EVENTS_RECEIVED.labels(event_type, received).inc()
@@ -94,47 +92,51 @@ def _is_loopback(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
-async def _store(tx: Tx, settings: Settings, delivery: _Delivery) -> Received:
+async def _store(inbox: Inbox, settings: Settings, delivery: _Delivery) -> Received:
     event, digest, now = delivery.event, hashlib.sha256(delivery.body).digest(), clock.now()
-    ignored = _why_ignored(settings, event, await tx.scalar(select(installation.c.id)))
-    statement = insert(inbox_events).values(
-        id=uuid7(),
-        event_id=event.id,
-        type=event.type,
-        livemode=event.livemode,
-        account=event.account,
-        api_version=event.api_version,
-        body=delivery.body,
-        body_hash=digest,
-        verified=delivery.secret_index is not None,
-        secret_index=delivery.secret_index,
-        state="ignored" if ignored else "received",
-        outcome=ignored,
-        received_at=now,
-        next_attempt_at=now,
-        handled_at=now if ignored else None,
+    ignored = _why_ignored(settings, event, await inbox.installation_id())
+    is_new = await inbox.add(
+        {
+            "id": uuid7(),
+            "event_id": event.id,
+            "type": event.type,
+            "livemode": event.livemode,
+            "account": event.account,
+            "api_version": event.api_version,
+            "body": delivery.body,
+            "body_hash": digest,
+            "verified": delivery.secret_index is not None,
+            "secret_index": delivery.secret_index,
+            "state": "ignored" if ignored else "received",
+            "outcome": ignored,
+            "received_at": now,
+            "next_attempt_at": now,
+            "handled_at": now if ignored else None,
+        }
     )
-    row = (
-        await tx.execute(
-            statement.on_conflict_do_update(
-                constraint="inbox_events_event_is_stored_once",
-                set_={"received_count": inbox_events.c.received_count + 1},
-            ).returning(
-                inbox_events.c.id, inbox_events.c.state, inbox_events.c.body_hash, inbox_events.c.received_count
-            )
-        )
-    ).one()
-    if row.received_count > 1:
-        if bytes(row.body_hash) != digest:
-            _logger.error("event_came_again_with_another_body", event_id=event.id)
-        if row.state in ("parked", "dead") or (row.state == "ignored" and ignored is None):
-            await wake(tx, row.id)
+    if not is_new:
+        async with inbox.database.transaction() as tx:
+            await _count_again(tx, event, digest, ignored)
         return Received.SEEN_BEFORE
     if ignored:
         _logger.info("event_ignored", event_id=event.id, type=event.type, reason=ignored)
         return Received.IGNORED
-    await jobs.defer_inbox_event(tx, row.id)
     return Received.STORED
+
+
+async def _count_again(tx: Tx, event: Event, digest: bytes, ignored: str | None) -> None:
+    row = (
+        await tx.execute(
+            update(inbox_events)
+            .where(inbox_events.c.event_id == event.id, inbox_events.c.livemode == event.livemode)
+            .values(received_count=inbox_events.c.received_count + 1)
+            .returning(inbox_events.c.id, inbox_events.c.state, inbox_events.c.body_hash)
+        )
+    ).one()
+    if bytes(row.body_hash) != digest:
+        _logger.error("event_came_again_with_another_body", event_id=event.id)
+    if row.state in ("parked", "dead") or (row.state == "ignored" and ignored is None):
+        await wake(tx, row.id)
 
 
 def _why_ignored(settings: Settings, event: Event, installation_id: UUID | None) -> str | None:
@@ -162,4 +164,4 @@ async def wake(tx: Tx, inbox_event_id: UUID) -> None:
         .where(inbox_events.c.id == inbox_event_id)
         .values(state="received", outcome=None, handled_at=None, next_attempt_at=clock.now())
     )
-    await jobs.defer_inbox_event(tx, inbox_event_id)
+    await wake_up(tx, INBOX)

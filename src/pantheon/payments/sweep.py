@@ -7,17 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
 
 from pantheon import clock
-from pantheon.db import jobs
 from pantheon.db.engine import Database
-from pantheon.db.tables import inbox_events, top_ups
+from pantheon.db.tables import top_ups
 from pantheon.errors import PantheonError
 from pantheon.money.top_up import State
 from pantheon.payments.cancel_top_up import finish_cancellation, request_cancellation
 from pantheon.payments.create_top_up import KEY_LIFE, adopt_payment, give_up_creating, open_payment
-from pantheon.payments.fulfil import fulfil
+from pantheon.payments.fulfil import News, fulfil
 from pantheon.payments.stripe.client import Stripe
 from pantheon.payments.top_ups import TopUp, find_top_ups, get_top_up, move_top_up
 
@@ -30,21 +28,6 @@ _AT_ONCE = 5
 """Top-ups that are worked on at the same time: users need connections to the database, and turns at Stripe, as well."""
 
 _logger = structlog.get_logger(__name__)
-
-
-async def wake_unhandled_events(database: Database) -> int:
-    """Defers a job for each stored event that is due. Answers how many there are; the row is the truth, not the job."""
-    async with database.transaction() as tx:
-        due = await tx.scalars(
-            select(inbox_events.c.id)
-            .where(inbox_events.c.state == "received", inbox_events.c.next_attempt_at <= clock.now())
-            .order_by(inbox_events.c.next_attempt_at)
-            .limit(_BATCH)
-        )
-        ids = list(due)
-        for inbox_event_id in ids:
-            await jobs.defer_inbox_event(tx, inbox_event_id)
-        return len(ids)
 
 
 async def sweep_top_ups(database: Database, stripe: Stripe) -> None:
@@ -109,7 +92,7 @@ async def _look_again(database: Database, stripe: Stripe, top_up: TopUp) -> None
     assert top_up.payment_intent_id is not None
     payment = await stripe.retrieve_payment(top_up.payment_intent_id)
     async with database.transaction() as tx:
-        top_up, _ = await fulfil(tx, top_up.id, payment, account=None)
+        top_up, _ = await fulfil(tx, top_up.id, News(payment, account=None))
         await move_top_up(tx, top_up, top_up.state, reason=top_up.reason, leased_until=clock.now() + _SILENCE)
 
 

@@ -1,11 +1,12 @@
 """The row of a top-up, and the one way in which its state changes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from pantheon import clock, metrics
 from pantheon.db.engine import Tx
@@ -79,6 +80,12 @@ async def lock_top_up(tx: Tx, top_up_id: UUID) -> TopUp:
     return _top_up(row)
 
 
+async def lock_free_top_ups(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, TopUp]:
+    """Those of the rows that nobody else has locked, locked until `tx` ends."""
+    query = select(*_COLUMNS).where(top_ups.c.id.in_(ids)).order_by(top_ups.c.id).with_for_update(skip_locked=True)
+    return {row["id"]: _top_up(row) for row in (await tx.execute(query)).mappings()}
+
+
 async def find_top_ups(
     tx: Tx, *conditions: Any, limit: int, offset: int = 0, oldest_first: bool = False
 ) -> list[TopUp]:
@@ -107,17 +114,51 @@ async def move_top_up(
     return _top_up(row.one())
 
 
+@dataclass(frozen=True)
+class Move:
+    """The locked row as it was, and as it will be."""
+
+    start: TopUp
+    end: TopUp
+    inbox_event_id: UUID | None
+
+
+async def move_top_ups(tx: Tx, moves: Sequence[Move]) -> None:
+    """Many at once, in what the facts about a payment can change."""
+    if not moves:
+        return
+    changed = ("state", "reason", "payment_intent_id", "grant_id", "credited_at")
+    await tx.execute(
+        update(top_ups).where(top_ups.c.id == bindparam("top_up")),
+        [{"top_up": move.end.id} | {name: getattr(move.end, name) for name in changed} for move in moves],
+    )
+    for move in moves:
+        if move.start.state is not move.end.state:
+            metrics.TOP_UPS.labels(move.end.state).inc()
+    history = [
+        _history(move.end.id, move.start.state, move.end.state, move.end.reason, move.inbox_event_id)
+        for move in moves
+        if move.start.state is not move.end.state
+    ]
+    if history:
+        await tx.execute(insert(top_up_history), history)
+
+
 async def record_history(
     tx: Tx, top_up_id: UUID, start: State | None, end: State, *, reason: str | None, inbox_event_id: UUID | None = None
 ) -> None:
-    await tx.execute(
-        insert(top_up_history).values(
-            id=uuid7(),
-            top_up_id=top_up_id,
-            from_state=start,
-            to_state=end,
-            reason=reason,
-            inbox_event_id=inbox_event_id,
-            at=clock.now(),
-        )
-    )
+    await tx.execute(insert(top_up_history), [_history(top_up_id, start, end, reason, inbox_event_id)])
+
+
+def _history(
+    top_up_id: UUID, start: State | None, end: State, reason: str | None, inbox_event_id: UUID | None
+) -> dict[str, Any]:
+    return {
+        "id": uuid7(),
+        "top_up_id": top_up_id,
+        "from_state": start,
+        "to_state": end,
+        "reason": reason,
+        "inbox_event_id": inbox_event_id,
+        "at": clock.now(),
+    }

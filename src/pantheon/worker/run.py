@@ -1,10 +1,9 @@
-"""Runs the jobs of the queue, and each minute the sweep that finds what fell through."""
+"""Handles the inbox and runs the jobs of the queue, among them each minute the sweep that finds what fell through."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from uuid import UUID
 
 import procrastinate
 import structlog
@@ -13,13 +12,13 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
-from pantheon.db import jobs
 from pantheon.payments.check_invariants import check_invariants
-from pantheon.payments.handle_event import handle_event
-from pantheon.payments.sweep import sweep_top_ups, wake_unhandled_events
+from pantheon.payments.sweep import sweep_top_ups
 from pantheon.runtime import Runtime
+from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
+from pantheon.worker.inbox import handle_inbox
 
 _CONCURRENCY = 8
 _RESTART_SECONDS = 2
@@ -33,25 +32,31 @@ async def working(runtime: Runtime) -> AsyncIterator[None]:
     runtime = replace(runtime, database=runtime.direct)
     # An event and not a cancellation: the libraries below may swallow one, or abort a job that is nearly done.
     stop = asyncio.Event()
-    task = asyncio.create_task(_run(runtime, stop))
+    tasks = [asyncio.create_task(_keep(part, runtime, stop)) for part in (handle_inbox, _run_jobs)]
     try:
         yield
     finally:
         stop.set()
-        await task
+        await asyncio.gather(*tasks)
 
 
-async def _run(runtime: Runtime, stop: asyncio.Event) -> None:
+async def _keep(
+    part: Callable[[Runtime, asyncio.Event], Awaitable[None]], runtime: Runtime, stop: asyncio.Event
+) -> None:
     while not stop.is_set():
         try:
-            async with _app(runtime).open_async() as app:
-                await sweep(runtime, app)
-                if not stop.is_set():
-                    await _work(app, stop)
+            await part(runtime, stop)
         except Exception as error:
-            _logger.warning("worker_restarts", exc_info=error)
+            _logger.warning("worker_restarts", part=part.__name__.lstrip("_"), exc_info=error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
+
+
+async def _run_jobs(runtime: Runtime, stop: asyncio.Event) -> None:
+    async with _app(runtime).open_async() as app:
+        await sweep(runtime, app)
+        if not stop.is_set():
+            await _work(app, stop)
 
 
 async def _work(app: procrastinate.App, stop: asyncio.Event) -> None:
@@ -76,10 +81,6 @@ def _app(runtime: Runtime) -> procrastinate.App:
     connector = procrastinate.PsycopgConnector(conninfo=runtime.database.url, min_size=1, max_size=4)
     app = procrastinate.App(connector=connector)
 
-    @app.task(name=jobs.HANDLE_INBOX_EVENT)
-    async def handle_inbox_event(inbox_event_id: str) -> None:
-        await handle_event(runtime.database, runtime.stripe, UUID(inbox_event_id))
-
     @app.periodic(cron="* * * * *")
     @app.task(name="sweep", queueing_lock="sweep")
     async def sweep_each_minute(timestamp: int) -> None:
@@ -89,6 +90,8 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.periodic(cron="* * * * * */20")
     @app.task(name="expire_holds", queueing_lock="expire_holds")
     async def expire_holds_each_20_seconds(timestamp: int) -> None:
+        # A call is settled for what is known of it before its hold gives everything back.
+        await recover_calls(runtime.database)
         await expire_holds(runtime.database)
 
     @app.periodic(cron="*/5 * * * *")
@@ -101,7 +104,6 @@ def _app(runtime: Runtime) -> procrastinate.App:
 
 async def sweep(runtime: Runtime, app: procrastinate.App) -> None:
     await _retry_stalled_jobs(app.job_manager)
-    await wake_unhandled_events(runtime.database)
     if runtime.stripe is not None:
         await sweep_top_ups(runtime.database, runtime.stripe)
     await clean_up(runtime.database)

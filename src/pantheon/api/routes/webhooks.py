@@ -22,9 +22,9 @@ class WebhookAnswer(BaseModel):
 async def post_stripe_event(
     request: Request, runtime: WithRuntime, signature: Annotated[str | None, Header(alias="Stripe-Signature")] = None
 ) -> WebhookAnswer:
-    """Stores an event durably, then answers. The money follows in a job."""
+    """Stores an event durably, then answers. The money follows in the background."""
     received = await receive_event(
-        runtime.database,
+        runtime.inbox,
         runtime.settings,
         body=await request.body(),
         signature=signature,
