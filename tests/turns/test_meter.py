@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import pytest
@@ -256,6 +256,18 @@ async def test_an_error_that_a_provider_sends_as_text_is_not_charged(install: In
         await m.ended()
         [receipt] = m.receipts
         assert receipt["body"]["usage"]["output"] == 1
+
+
+@pytest.mark.parametrize("choices", [5, [5], [{"delta": 5}], [{"delta": {"content": 5, "tool_calls": [5]}}]])
+async def test_an_answer_that_makes_no_sense_ends_the_call_and_settles_it(install: Install, choices: Any) -> None:
+    async with metering(install, Script([event({"choices": choices}), delta("abc", "stop"), DONE])) as m:
+        call = await m.start()
+        with suppress(PantheonError):
+            async for _ in call.chunks():
+                pass
+
+        await m.ended()
+        assert m.balances in [(10**6, 0), (10**6 - COUNTED - 10, 0)]
 
 
 async def test_attempts_are_listed_and_only_the_one_that_answered_is_charged(install: Install) -> None:

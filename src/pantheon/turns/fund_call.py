@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pantheon.errors import ConflictError, DatabaseBusyError, InsufficientCreditsError, PantheonError, WalletFrozenError
 from pantheon.ledger.lanes import Lanes
 from pantheon.ledger.post import Posting
-from pantheon.money.amounts import format_credits
+from pantheon.money.amounts import MAX_NANOCREDITS, format_credits
 from pantheon.money.rate_card import affordable_output, most
 from pantheon.turns.admit_call import Call
 
@@ -101,7 +101,8 @@ async def _let_go(lanes: Lanes, call: Call, held: bool) -> None:
 
 
 def _needed(call: Call, output: int) -> int:
-    return most(call.model.rate, input_tokens=call.input_most, max_output_tokens=output)
+    # No wallet has more than the ledger can move at once.
+    return min(MAX_NANOCREDITS, most(call.model.rate, input_tokens=call.input_most, max_output_tokens=output))
 
 
 def _insufficient(call: Call, refusal: _Refusal, needed: int, top_up_url: str) -> PantheonError:

@@ -14,13 +14,13 @@ import structlog
 
 from pantheon import clock, failpoints
 from pantheon.db.engine import Database
-from pantheon.errors import OutsideError, PantheonError
+from pantheon.errors import OutsideError, PantheonError, ProviderUnavailableError
 from pantheon.ledger.lanes import Lanes
 from pantheon.models.provider import Attempt, Json, Provider
 from pantheon.models.providers import Providers
 from pantheon.money.rate_card import Usage
 from pantheon.settings import Settings
-from pantheon.turns.admit_call import Call, Run, admit_call
+from pantheon.turns.admit_call import LONGEST_CALL, Call, Run, admit_call
 from pantheon.turns.fund_call import Funds, fund_call
 from pantheon.turns.record_call import record_end, record_progress
 from pantheon.turns.settle_call import Quality, Settlement, StoppedBy, abandon_call, settle_call, settlement
@@ -101,15 +101,17 @@ class MeteredCall:
         if self._left:
             self._reading.cancel()
         try:
-            stopped_by = await self._reading
-            # Who reads slowly is waited for; who leaves is not.
-            await self._handed.join()
+            # Who reads slowly is waited for, but not for ever; who leaves is not.
+            async with asyncio.timeout(LONGEST_CALL.total_seconds()):
+                try:
+                    stopped_by = await self._reading
+                except Exception as error:
+                    self._failure, stopped_by = _as_ours(error), "provider"
+                await self._handed.join()
         except asyncio.CancelledError:
             return "caller"
-        except PantheonError as error:
-            self._failure = error
-            await self._handed.join()
-            return "provider"
+        except TimeoutError:
+            return "time_limit"
         return stopped_by if self.tally.all_delivered else "caller"
 
     async def _read(self) -> StoppedBy | None:
@@ -161,8 +163,9 @@ class MeteredCall:
             await settle_call(lanes, self.call, self._funds, settled)
 
     def _hand_over_end(self) -> None:
-        if not self._left:
-            self._handed.put_nowait(None)
+        while not self._handed.empty():
+            self._handed.get_nowait()
+        self._handed.put_nowait(None)
 
     async def _record(self, database: Database, settled: Settlement | None, stopped_by: StoppedBy | None) -> None:
         outcome = (
@@ -258,9 +261,21 @@ class Meter:
             now = {m.call.id: m.tally.delivered_tokens for m in self._running.values() if m is not None}
             changed = {id_: tokens for id_, tokens in now.items() if tokens != kept.get(id_, 0)}
             if changed:
-                with suppress(PantheonError):
+                try:
                     await record_progress(self._database, changed)
+                except Exception as error:
+                    # What was not written now is written with the next; the recovery then knows a little less.
+                    _logger.warning("progress_not_recorded", error=type(error).__name__)
+                    continue
             kept = now
+
+
+def _as_ours(error: Exception) -> PantheonError:
+    """An answer that nobody foresaw is the provider's failure, and ours to look at."""
+    if isinstance(error, PantheonError):
+        return error
+    _logger.error("answer_not_understood", exc_info=error)
+    return ProviderUnavailableError()
 
 
 def _for_provider(call: Call, funds: Funds, body: Mapping[str, Any]) -> Json:

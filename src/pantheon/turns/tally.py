@@ -1,6 +1,5 @@
 """Counts what a provider sends and what of it is handed on, without reading more into it than there is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,8 @@ class Tally:
         told = usage_of(chunk)
         if told is not None:
             self.reported = normalise(told)
-        size = sum(_output_bytes(choice) for choice in chunk.get("choices") or () if isinstance(choice, dict))
+        choices = chunk.get("choices")
+        size = sum(_output_bytes(choice) for choice in (choices if isinstance(choices, list) else ()))
         self.received_bytes += size
         self.received_pieces += size > 0
         return size
@@ -71,9 +71,9 @@ def delivered_part(usage: Usage, tally: Tally) -> Usage:
     )
 
 
-def _output_bytes(choice: Mapping[str, Any]) -> int:
+def _output_bytes(choice: Any) -> int:
     """Of text, refusals, reasoning that is shown, and the names and arguments of tools."""
-    part = choice.get("delta") or choice.get("message")
+    part = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
     if not isinstance(part, dict):
         return 0
     texts = [part.get(name) for name in ("content", "refusal", "reasoning_content", "reasoning")]
