@@ -13,7 +13,7 @@ from pantheon.db.engine import Database
 from pantheon.db.tables import users
 from pantheon.ids import uuid7
 from pantheon.ledger import post
-from pantheon.ledger.post import Posting
+from pantheon.ledger.post import Posting, SetBy
 from pantheon.money.chart import Kind
 
 LAST_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
@@ -93,11 +93,24 @@ class Books:
             return await post.settle_unfunded(tx, wallet_id=wallet, call_id=call, beyond=beyond, receipt=receipt)
 
     async def limit(
-        self, wallet: UUID, amount: int, scope: str = "wallet", scope_id: str = "", period: str = "day"
+        self,
+        wallet: UUID,
+        amount: int,
+        scope: str = "wallet",
+        scope_id: str = "",
+        period: str = "day",
+        set_by: SetBy = "user",
     ) -> str:
         async with self.database.transaction() as tx:
             posting = await post.set_spend_limit(
-                tx, wallet_id=wallet, limit_id=uuid7(), scope=scope, scope_id=scope_id, period=period, amount=amount
+                tx,
+                wallet_id=wallet,
+                limit_id=uuid7(),
+                scope=scope,
+                scope_id=scope_id,
+                period=period,
+                amount=amount,
+                set_by=set_by,
             )
         return posting.code
 

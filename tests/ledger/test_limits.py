@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pantheon.ids import uuid7
+from pantheon.ledger import post
 from pantheon.ledger.verify import verify
 from tests.ledger.books import Books
 
@@ -93,6 +94,23 @@ async def test_the_limit_of_a_scope_and_period_is_changed_in_place_and_keeps_its
     assert (await books.draw(hold, 1))[1].code == "over_limit:wallet:day"
     assert await books.limit(wallet, 31) == "ok"
     assert (await books.draw(hold, 1))[1].code == "ok"
+
+
+async def test_limits_of_the_user_and_of_an_owner_stand_side_by_side_and_the_tighter_one_binds(
+    books: Books, wallet: UUID, hold: UUID
+) -> None:
+    await books.limit(wallet, 20, set_by="owner")
+    assert await books.limit(wallet, 50) == "ok"
+    assert (await books.draw(hold, 21))[1].code == "over_limit:wallet:day"
+
+    assert await books.limit(wallet, 10) == "ok"
+    assert (await books.draw(hold, 11))[1].code == "over_limit:wallet:day"
+
+    async with books.database.transaction() as tx:
+        ended = await post.end_spend_limit(tx, wallet_id=wallet, scope="wallet", scope_id="", period="day")
+    assert ended.code == "ok"
+    assert (await books.draw(hold, 21))[1].code == "over_limit:wallet:day"
+    assert (await books.draw(hold, 20))[1].code == "ok"
 
 
 async def test_a_new_limit_counts_what_its_period_has_seen(books: Books, wallet: UUID, hold: UUID) -> None:

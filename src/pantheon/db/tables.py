@@ -396,6 +396,7 @@ spend_limits = Table(
     Column("amount", BigInteger),
     Column("created_at", _time),
     Column("ended_at", _time),
+    Column("set_by", Text),
 )
 
 spend_counters = Table(
@@ -413,6 +414,10 @@ draw_limits = Table(
     Column("draw_id", Uuid),
     Column("limit_id", Uuid),
     Column("period_from", Date),
+)
+
+balance_notices = Table(
+    "balance_notices", metadata, Column("grant_id", Uuid), Column("level", SmallInteger), Column("since", _time)
 )
 
 agents = Table(

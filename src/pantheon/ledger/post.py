@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import BindParameter, bindparam, text
@@ -18,6 +18,9 @@ from sqlalchemy.types import BigInteger, DateTime, SmallInteger, Text, TypeEngin
 from pantheon.db.engine import Tx
 from pantheon.errors import InvariantError
 from pantheon.money.chart import Kind
+
+SetBy = Literal["user", "owner"]
+"""Whose limit it is. What one of them sets, the other neither changes nor ends."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,15 @@ async def settle_unfunded(
 
 
 async def set_spend_limit(
-    tx: Tx, *, wallet_id: UUID, limit_id: UUID, scope: str, scope_id: str, period: str, amount: int
+    tx: Tx,
+    *,
+    wallet_id: UUID,
+    limit_id: UUID,
+    scope: str,
+    scope_id: str,
+    period: str,
+    amount: int,
+    set_by: SetBy = "user",
 ) -> Posting:
     """Codes: ok, unchanged, wallet_not_found, amount_out_of_range."""
     return await _call(
@@ -220,13 +231,22 @@ async def set_spend_limit(
         (scope_id, Text()),
         (period, Text()),
         (amount, BigInteger()),
+        (set_by, Text()),
     )
 
 
-async def end_spend_limit(tx: Tx, *, wallet_id: UUID, scope: str, scope_id: str, period: str) -> Posting:
+async def end_spend_limit(
+    tx: Tx, *, wallet_id: UUID, scope: str, scope_id: str, period: str, set_by: SetBy = "user"
+) -> Posting:
     """Codes: ok, unchanged (there is none)."""
     return await _call(
-        tx, "ledger_end_spend_limit", _id(wallet_id), (scope, Text()), (scope_id, Text()), (period, Text())
+        tx,
+        "ledger_end_spend_limit",
+        _id(wallet_id),
+        (scope, Text()),
+        (scope_id, Text()),
+        (period, Text()),
+        (set_by, Text()),
     )
 
 

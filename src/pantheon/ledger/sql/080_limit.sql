@@ -1,5 +1,6 @@
 -- Limits: the most that a wallet may spend in a period, altogether, through one API key, by one agent, in one room or on
 -- one model. Every limit belongs to one wallet, so that wallet's lock guards its counters. Periods are those of UTC.
+-- A user's limit and an operator's (`set_by`) stand side by side, so a draw has to keep within both.
 
 CREATE OR REPLACE FUNCTION ledger_period_from(p_period text) RETURNS date
 LANGUAGE sql STABLE AS $$
@@ -39,11 +40,12 @@ LANGUAGE sql AS $$
     WHERE d.draw_id = p_draw_id AND (c.limit_id, c.period_from) = (d.limit_id, d.period_from)
 $$;
 
--- Sets the limit of one scope and period, or changes the one that is there, whose id then stays. A new one counts what its
--- period has seen; calls that are under way are not in it until the next.
+-- Sets the limit of one scope, period and setter, or changes the one that is there, whose id then stays. A new one counts
+-- what its period has seen; calls that are under way are not in it until the next.
 -- Codes: ok, unchanged, wallet_not_found, amount_out_of_range.
 CREATE OR REPLACE FUNCTION ledger_set_spend_limit(
-    p_wallet_id uuid, p_limit_id uuid, p_scope text, p_scope_id text, p_period text, p_amount bigint
+    p_wallet_id uuid, p_limit_id uuid, p_scope text, p_scope_id text, p_period text, p_amount bigint,
+    p_set_by text DEFAULT 'user'
 ) RETURNS ledger_result
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -56,14 +58,15 @@ BEGIN
         RETURN ledger_answer('amount_out_of_range', w);
     END IF;
     SELECT * INTO l FROM spend_limits
-        WHERE wallet_id = w.id AND (scope, scope_id, period) = (p_scope, p_scope_id, p_period) AND ended_at IS NULL;
+        WHERE wallet_id = w.id AND (scope, scope_id, period, set_by) = (p_scope, p_scope_id, p_period, p_set_by)
+          AND ended_at IS NULL;
     IF l.amount = p_amount THEN RETURN ledger_answer('unchanged', w); END IF;
     IF FOUND THEN
         UPDATE spend_limits SET amount = p_amount WHERE id = l.id;
         RETURN ledger_answer('ok', w);
     END IF;
-    INSERT INTO spend_limits (id, wallet_id, scope, scope_id, period, amount, created_at)
-        VALUES (p_limit_id, w.id, p_scope, p_scope_id, p_period, p_amount, ledger_now());
+    INSERT INTO spend_limits (id, wallet_id, scope, scope_id, period, amount, created_at, set_by)
+        VALUES (p_limit_id, w.id, p_scope, p_scope_id, p_period, p_amount, ledger_now(), p_set_by);
     INSERT INTO spend_counters (limit_id, period_from, spent)
         SELECT p_limit_id, ledger_period_from(p_period), coalesce(sum(charged), 0) FROM receipts
         WHERE wallet_id = w.id AND created_at >= ledger_period_from(p_period)::timestamp AT TIME ZONE 'UTC'
@@ -72,14 +75,16 @@ BEGIN
 END $$;
 
 -- Codes: ok, unchanged (there is none).
-CREATE OR REPLACE FUNCTION ledger_end_spend_limit(p_wallet_id uuid, p_scope text, p_scope_id text, p_period text)
-RETURNS ledger_result
+CREATE OR REPLACE FUNCTION ledger_end_spend_limit(
+    p_wallet_id uuid, p_scope text, p_scope_id text, p_period text, p_set_by text DEFAULT 'user'
+) RETURNS ledger_result
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     w wallets;
 BEGIN
     SELECT * INTO w FROM wallets WHERE id = p_wallet_id FOR NO KEY UPDATE;
     UPDATE spend_limits SET ended_at = ledger_now()
-        WHERE wallet_id = w.id AND (scope, scope_id, period) = (p_scope, p_scope_id, p_period) AND ended_at IS NULL;
+        WHERE wallet_id = w.id AND (scope, scope_id, period, set_by) = (p_scope, p_scope_id, p_period, p_set_by)
+          AND ended_at IS NULL;
     RETURN ledger_answer(CASE WHEN FOUND THEN 'ok' ELSE 'unchanged' END, w);
 END $$;
