@@ -93,7 +93,7 @@ async def metering(
 ) -> AsyncIterator[Metering]:
     async with (
         serving(ScriptedProvider(*scripts)) as provider,
-        install(model_providers=f"scripted={provider.url}", **settings) as installation,
+        install(**{"worker": False, "model_providers": f"scripted={provider.url}"} | settings) as installation,
     ):
         person = await installation.person()
         database = installation.runtime.database
