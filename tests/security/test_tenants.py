@@ -30,6 +30,7 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
         "id": str(person.id),
         "inbox_event_id": str(uuid4()),
         "model_alias": "demo",
+        "version": "1",
     }
 
 
@@ -41,11 +42,12 @@ async def _workspace_of(installation: Installation, person: Person) -> dict[str,
     agent_id = await made("/agents", {"agent_key": "a", "name": "A", "model_alias": "demo"})
     room_id = await made("/rooms", {"name": "R"})
     await made(f"/rooms/{room_id}/agents", {"agent_id": agent_id})
-    return {"agent_id": agent_id, "room_id": room_id}
+    session_id = await made(f"/rooms/{room_id}/sessions", {})
+    return {"agent_id": agent_id, "room_id": room_id, "session_id": session_id}
 
 
 def _everything(installation: Installation) -> list[list[dict[str, Any]]]:
-    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents")
+    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents", "chat_sessions")
     return [installation.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables]
 
 
@@ -79,7 +81,7 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
     things = await _things_of(installation, ada)
     before = _everything(installation)
     routes = await _routes_with_ids(installation)
-    assert len(routes) >= 16
+    assert len(routes) >= 24
 
     for method, path in routes:
         with subtests.test(method=method, path=path):

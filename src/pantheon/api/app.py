@@ -19,6 +19,7 @@ from pantheon.api.routes import (
     health,
     metrics,
     rooms,
+    sessions,
     top_ups,
     wallet,
     webhooks,
@@ -79,6 +80,7 @@ def _routes() -> FastAPI:
         admin_payments,
         agents,
         rooms,
+        sessions,
     ):
         api.include_router(module.router)
     app.include_router(api)

@@ -7,10 +7,12 @@ from sqlalchemy import ColumnElement, Table, update
 
 from pantheon import clock
 from pantheon.db.engine import Database
-from pantheon.db.tables import agents, rooms
+from pantheon.db.tables import agents, chat_sessions, rooms
 from pantheon.errors import NotFoundError
 from pantheon.workspace import agents as all_agents
 from pantheon.workspace import rooms as all_rooms
+from pantheon.workspace import sessions as all_sessions
+from pantheon.workspace.sessions import Place
 
 
 async def delete_agent(database: Database, *, user_id: UUID, agent_id: UUID) -> None:
@@ -20,6 +22,11 @@ async def delete_agent(database: Database, *, user_id: UUID, agent_id: UUID) -> 
 
 async def delete_room(database: Database, *, user_id: UUID, room_id: UUID) -> None:
     await _delete(database, rooms, room_id, all_rooms.living(user_id), "Room not found.")
+
+
+async def delete_session(database: Database, *, user_id: UUID, place: Place, session_id: UUID) -> None:
+    living = (place.is_here, *all_sessions.living(user_id))
+    await _delete(database, chat_sessions, session_id, living, "Session not found.")
 
 
 async def _delete(database: Database, table: Table, id: UUID, living: Sequence[ColumnElement[bool]], gone: str) -> None:
