@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from pantheon import failpoints
 from pantheon.db.engine import BUSY, is_connection_failure
 from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError, InvariantError
 from pantheon.ledger.post import Posting
@@ -205,6 +206,8 @@ class _Lane:
             for part in parts:
                 await self._settle(part)
         else:
+            if batch:
+                failpoints.reach("lane.committed")
             for order, posting in zip(batch, postings, strict=True):
                 order.answer(posting)
 
