@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pantheon import clock
 from pantheon.exact_json import NumberLiteral
 from pantheon.money.rate_card import MAX_PRICE, UNITS, Meter
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo
 
 Costs = Mapping[Meter, int]
 
@@ -76,7 +80,7 @@ def from_genai_prices(provider: str) -> PriceList:
     if found is None:
         raise ValueError(f"genai-prices does not know a provider {provider}")
     return _listed(
-        ((model.id, model.prices, Limits(context_tokens=model.context_window)) for model in found.models), _genai_costs
+        ((model.id, model, Limits(context_tokens=model.context_window)) for model in found.models), _genai_costs
     )
 
 
@@ -120,10 +124,15 @@ def _openrouter_costs(pricing: Any) -> Costs:
     return _costs(per_unit, _OPENROUTER)
 
 
-def _genai_costs(prices: Any) -> Costs:
-    if isinstance(prices, list):
-        raise ValueError("its prices change with the time of the day or the date")
-    told = {name: value for name, value in vars(prices).items() if value is not None}
+def _genai_costs(model: "ModelInfo") -> Costs:
+    """As of today: a price may have a date from which it holds, but not hours of the day, nor sizes of a request."""
+    from genai_prices.types import TieredPrices, TimeOfDateConstraint
+
+    if isinstance(model.prices, list) and any(isinstance(p.constraint, TimeOfDateConstraint) for p in model.prices):
+        raise ValueError("its prices change with the time of the day")
+    told = {name: value for name, value in vars(model.get_prices(clock.now())).items() if value is not None}
+    if any(isinstance(value, TieredPrices) for value in told.values()):
+        raise ValueError("its prices change with the size of the request")
     per_unit = {
         name: _fraction(name, value) / (1000 if name.endswith("_kcount") else UNITS) for name, value in told.items()
     }

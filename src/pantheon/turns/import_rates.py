@@ -101,7 +101,7 @@ class _Reader:
                 refused[name] = str(error)
         self._check_named(only, models, own, refused)
         kept = tuple(sorted(models.values(), key=lambda model: model.alias))
-        return Proposal(self.card, kept, refused)
+        return Proposal(self.card, kept, {} if only else refused)
 
     def _priced(self, alias: str, name: str, model: Model | None, costs: Costs, limits: Limits) -> Model:
         """A model that is on the card keeps its limits, which may be an operator's choice. Raises ValueError."""

@@ -1,6 +1,6 @@
 """What calls of the past would have come to at the prices of another rate card. Nothing is changed by asking."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -22,8 +22,8 @@ class Sum:
     calls: int = 0
     charged: int = 0
     """What users paid."""
-    overrun: int = 0
-    """What the operator bore of the price, because no more was set aside."""
+    price: int = 0
+    """What they came to then: more than was charged where the operator bore a part, or nothing was enforced."""
     would_be: int | None = 0
     """The price on the other card; None where that does not price the model."""
 
@@ -63,11 +63,11 @@ async def what_if(
         await tx.execute(text("SET LOCAL statement_timeout = 0"))
         within = (receipts.c.created_at >= start) & (receipts.c.created_at < end)
         total = await tx.scalar(select(func.count()).select_from(receipts).where(within)) or 0
-        query = select(receipts.c.charged, receipts.c.overrun, receipts.c.body).where(within)
+        query = select(receipts.c.charged, receipts.c.body).where(within)
         async for page in _pages(tx, query):
-            for charged, overrun, body in page:
+            for charged, body in page:
                 alias = body["model_alias"]
-                _add(sums.setdefault(alias, Sum()), rates.get(alias), charged, overrun, body["usage"])
+                _add(sums.setdefault(alias, Sum()), rates.get(alias), charged, body)
             done += len(page)
             progress(done, total)
     return WhatIf(dict(sorted(sums.items())))
@@ -79,11 +79,12 @@ async def _pages(tx: Tx, query: Any) -> AsyncIterator[Any]:
             yield page
 
 
-def _add(item: Sum, rate: Rate | None, charged: int, overrun: int, used: dict[str, int]) -> None:
+def _add(item: Sum, rate: Rate | None, charged: int, receipt: Mapping[str, Any]) -> None:
     item.calls += 1
     item.charged += charged
-    item.overrun += overrun
-    usage = Usage(**{field.name: used[field.name] for field in fields(Usage)})
+    # A line below zero says what of the price was not charged.
+    item.price += sum(line["amount"] for line in receipt["lines"] if line["amount"] > 0)
+    usage = Usage(**{field.name: receipt["usage"][field.name] for field in fields(Usage)})
     item.would_be = None if rate is None else (item.would_be or 0) + charge(rate, usage).total
 
 
@@ -91,6 +92,6 @@ def _total(items: list[Sum]) -> Sum:
     return Sum(
         calls=sum(item.calls for item in items),
         charged=sum(item.charged for item in items),
-        overrun=sum(item.overrun for item in items),
+        price=sum(item.price for item in items),
         would_be=sum(item.would_be or 0 for item in items),
     )
