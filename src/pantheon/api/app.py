@@ -17,6 +17,7 @@ from pantheon.api.routes import (
     api_keys,
     auth,
     health,
+    limits,
     metrics,
     rooms,
     sessions,
@@ -40,13 +41,13 @@ def create_api(runtime: Runtime) -> FastAPI:
             allow_origins=runtime.settings.api_cors_allowed_origins,
             # Pages of other sites call with a token. Cookies are for our own.
             allow_credentials=False,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-Id"],
         )
     price_lists = (admin_rate_cards.PATH, f"{admin_rate_cards.PATH}/preview", "/admin/prices/preview")
-    limits = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}
-    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=limits, seconds=MAX_BODY_SECONDS)
+    sizes = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}
+    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=sizes, seconds=MAX_BODY_SECONDS)
     app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
     return app
 
@@ -73,6 +74,7 @@ def _routes() -> FastAPI:
         auth,
         api_keys,
         wallet,
+        limits,
         top_ups,
         admin_wallets,
         admin_pricing,

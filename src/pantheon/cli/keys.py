@@ -5,7 +5,7 @@ from uuid import UUID
 import typer
 
 from pantheon.cli.connect import connect
-from pantheon.cli.output import AsJson, show
+from pantheon.cli.output import AsJson, show, table
 from pantheon.users.rights import Scope
 
 if TYPE_CHECKING:
@@ -72,8 +72,13 @@ def list_(email: Email, as_json: AsJson = False) -> None:
             return (await list_api_keys(database, user_id=user.id)).api_keys
 
     api_keys = asyncio.run(found())
-    lines = [f"{key.id}  {key.key_start}…  {', '.join(sorted(key.scopes))}  {key.name}" for key in api_keys]
-    show("\n".join(lines) or "No API keys.", {"api_keys": [_fields(key) for key in api_keys]}, as_json=as_json)
+    keys = [_fields(key) for key in api_keys]
+    rows = [
+        [k["id"], f"{k['key_start']}…", ", ".join(k["scopes"]), k["spent_this_month"], k["monthly_limit"], k["name"]]
+        for k in keys
+    ]
+    heads = ["key", "begins with", "scopes", "this month", "of at most", "name"]
+    show(table(heads, rows) if rows else "No API keys.", {"api_keys": keys}, as_json=as_json)
 
 
 @app.command()
@@ -100,12 +105,13 @@ def revoke(
 def _fields(key: "ApiKey") -> dict[str, Any]:
     from pantheon.money.amounts import format_credits
 
-    limit = key.monthly_limit_nanocredits
+    limit, spent = key.monthly_limit_nanocredits, key.spent_this_month_nanocredits
     return {
         "id": key.id,
         "name": key.name,
         "scopes": sorted(key.scopes),
         "monthly_limit": None if limit is None else format_credits(limit),
+        "spent_this_month": None if spent is None else format_credits(spent),
         "key_start": key.key_start,
         "created_at": key.created_at.isoformat(),
         "last_used_at": None if key.last_used_at is None else key.last_used_at.isoformat(),

@@ -2,7 +2,23 @@
 
 import typer
 
-from pantheon.cli import backup, db, docs, doctor, events, keys, ledger, sandbox, serve, top_ups, users, wallet, worker
+from pantheon.cli import (
+    backup,
+    db,
+    docs,
+    doctor,
+    events,
+    keys,
+    ledger,
+    limits,
+    rates,
+    sandbox,
+    serve,
+    top_ups,
+    users,
+    wallet,
+    worker,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +39,8 @@ app.add_typer(wallet.app, name="wallet", help="Users' credits.")
 app.add_typer(top_ups.app, name="top-ups", help="Payments of users, and those that need a decision.")
 app.add_typer(events.app, name="events", help="What Stripe told us, and what became of it.")
 app.add_typer(keys.app, name="keys", help="API keys.")
+app.add_typer(limits.app, name="limits", help="The most that a user may spend in a day or a month.")
+app.add_typer(rates.app, name="rates", help="What models cost, and what other prices would change.")
 app.add_typer(ledger.app, name="ledger", help="Proof that the books are right, and why they say what they say.")
 app.add_typer(sandbox.app, name="sandbox", help="Play the payer's and Stripe's part in a local installation.")
 app.add_typer(docs.app, name="docs", help="The generated documents of this repository.")

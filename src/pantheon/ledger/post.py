@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import BindParameter, bindparam, text
@@ -21,6 +21,7 @@ from pantheon.money.chart import Kind
 
 SetBy = Literal["user", "owner"]
 """Whose limit it is. What one of them sets, the other neither changes nor ends."""
+SETTERS: tuple[SetBy, ...] = get_args(SetBy)
 
 
 @dataclass(frozen=True)

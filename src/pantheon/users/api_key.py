@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
-
-from pantheon.db.tables import api_keys
 from pantheon.users.rights import Scope
 
 PREFIX = "pk_"
@@ -21,29 +17,9 @@ class ApiKey:
     name: str
     scopes: frozenset[Scope]
     monthly_limit_nanocredits: int | None
+    """Where both the user and an owner set one, the tighter."""
+    spent_this_month_nanocredits: int | None
+    """None where there is no such limit, because then nobody counts."""
     key_start: str
     created_at: datetime
     last_used_at: datetime | None
-
-
-COLUMNS = (
-    api_keys.c.id,
-    api_keys.c.name,
-    api_keys.c.scopes,
-    api_keys.c.monthly_limit_credits,
-    api_keys.c.key_start,
-    api_keys.c.created_at,
-    api_keys.c.last_used_at,
-)
-
-
-def api_key_of(row: Row[*tuple[Any, ...]]) -> ApiKey:
-    return ApiKey(
-        row.id,
-        row.name,
-        frozenset(map(Scope, row.scopes)),
-        row.monthly_limit_credits,
-        row.key_start,
-        row.created_at,
-        row.last_used_at,
-    )

@@ -5,9 +5,10 @@ from sqlalchemy import func, insert, select
 
 from pantheon import clock, ids
 from pantheon.audit import Actor
-from pantheon.db.engine import Database
-from pantheon.db.tables import api_keys
+from pantheon.db.engine import Database, Tx
+from pantheon.db.tables import api_keys, wallets
 from pantheon.errors import ConflictError, ForbiddenError, InvalidInputError
+from pantheon.ledger import post
 from pantheon.money.amounts import MAX_NANOCREDITS
 from pantheon.settings import Settings
 from pantheon.users.api_key import PREFIX, START_LENGTH, ApiKey
@@ -37,7 +38,14 @@ async def create_api_key(
         raise InvalidInputError("monthly_limit must be greater than 0 and at most 1000000000")
     key = PREFIX + ids.token()
     made = ApiKey(
-        ids.uuid7(), name, frozenset(scopes), monthly_limit_nanocredits, key[:START_LENGTH], clock.now(), None
+        id=ids.uuid7(),
+        name=name,
+        scopes=frozenset(scopes),
+        monthly_limit_nanocredits=monthly_limit_nanocredits,
+        spent_this_month_nanocredits=None if monthly_limit_nanocredits is None else 0,
+        key_start=key[:START_LENGTH],
+        created_at=clock.now(),
+        last_used_at=None,
     )
     async with database.transaction() as tx:
         user = await lock_user(tx, user_id)
@@ -52,11 +60,28 @@ async def create_api_key(
                 user_id=user_id,
                 name=name,
                 scopes=sorted(made.scopes),
-                monthly_limit_credits=monthly_limit_nanocredits,
                 key_hash=ids.token_hash(key),
                 key_start=made.key_start,
                 created_at=made.created_at,
             )
         )
+        if monthly_limit_nanocredits is not None:
+            await _limit(tx, user_id, made.id, monthly_limit_nanocredits, actor)
         await record_act(tx, actor, "api_key.created", user_id, api_key_id=str(made.id), scopes=sorted(made.scopes))
     return made, key
+
+
+async def _limit(tx: Tx, user_id: UUID, api_key_id: UUID, nanocredits: int, actor: Actor) -> None:
+    wallet_id = (await tx.scalars(select(wallets.c.id).where(wallets.c.user_id == user_id))).one()
+    posting = await post.set_spend_limit(
+        tx,
+        wallet_id=wallet_id,
+        limit_id=api_key_id,
+        scope="api_key",
+        scope_id=str(api_key_id),
+        period="month",
+        amount=nanocredits,
+        # What an operator gave the key, its user cannot raise.
+        set_by="user" if actor.user_id == user_id else "owner",
+    )
+    posting.expect("ok")

@@ -1,17 +1,24 @@
+from itertools import product
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from pantheon import clock
 from pantheon.audit import Actor
-from pantheon.db.engine import Database
-from pantheon.db.tables import api_keys
+from pantheon.db.engine import Database, Tx
+from pantheon.db.tables import api_keys, wallets
 from pantheon.errors import NotFoundError
+from pantheon.ledger import post
+from pantheon.ledger.post import SETTERS
+from pantheon.money.periods import PERIODS
 from pantheon.users.user import record_act
 
 
 async def revoke_api_key(database: Database, *, user_id: UUID, api_key_id: UUID, actor: Actor) -> None:
-    """At once and for ever. Raises NotFoundError for a key that is not this user's or was revoked before."""
+    """At once and for ever, and with it its limits.
+
+    Raises NotFoundError for a key that is not this user's or was revoked before.
+    """
     async with database.transaction() as tx:
         revoked = await tx.scalar(
             update(api_keys)
@@ -21,4 +28,13 @@ async def revoke_api_key(database: Database, *, user_id: UUID, api_key_id: UUID,
         )
         if revoked is None:
             raise NotFoundError("API key not found.")
+        await _end_limits(tx, user_id, api_key_id)
         await record_act(tx, actor, "api_key.revoked", user_id, api_key_id=str(api_key_id))
+
+
+async def _end_limits(tx: Tx, user_id: UUID, api_key_id: UUID) -> None:
+    wallet_id = (await tx.scalars(select(wallets.c.id).where(wallets.c.user_id == user_id))).one()
+    for period, set_by in product(PERIODS, SETTERS):
+        await post.end_spend_limit(
+            tx, wallet_id=wallet_id, scope="api_key", scope_id=str(api_key_id), period=period, set_by=set_by
+        )

@@ -36,6 +36,7 @@ class ShownApiKey(BaseModel):
     name: str
     scopes: list[Scope]
     monthly_limit: str | None
+    spent_this_month: str | None = Field(description="Counted for a key with a limit for the month, else null.")
     key_start: str
     created_at: datetime
     last_used_at: datetime | None
@@ -52,12 +53,13 @@ class ApiKeys(BaseModel):
 
 
 def _fields(api_key: ApiKey) -> dict[str, Any]:
-    limit = api_key.monthly_limit_nanocredits
+    limit, spent = api_key.monthly_limit_nanocredits, api_key.spent_this_month_nanocredits
     return {
         "id": api_key.id,
         "name": api_key.name,
         "scopes": sorted(api_key.scopes),
         "monthly_limit": None if limit is None else format_credits(limit),
+        "spent_this_month": None if spent is None else format_credits(spent),
         "key_start": api_key.key_start,
         "created_at": api_key.created_at,
         "last_used_at": api_key.last_used_at,
