@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -56,6 +56,15 @@ class Metering:
             )
         granted.expect("ok")
 
+    async def another(self, funds: int) -> "Metering":
+        """The same for another person."""
+        person = await self.installation.person(email=f"{uuid7().hex}@example.com")
+        [wallet] = self.installation.rows("SELECT id FROM wallets WHERE user_id = %s", person.id)
+        another = replace(self, user_id=person.id, wallet_id=wallet["id"])
+        if funds:
+            await another.fund(funds)
+        return another
+
     async def start(self, *, spender: Spender | None = None, **changes: Any) -> MeteredCall:
         body = {"model": ALIAS, "messages": HELLO, "stream": True, "max_tokens": 100} | changes
         return await self.installation.runtime.meter.start(spender or self.spender, body)
@@ -76,11 +85,11 @@ class Metering:
 
     @property
     def receipts(self) -> list[dict[str, Any]]:
-        return self.installation.rows("SELECT * FROM receipts ORDER BY created_at")
+        return self.installation.rows("SELECT * FROM receipts WHERE wallet_id = %s ORDER BY created_at", self.wallet_id)
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        return self.installation.rows("SELECT * FROM calls ORDER BY started_at")
+        return self.installation.rows("SELECT * FROM calls WHERE wallet_id = %s ORDER BY started_at", self.wallet_id)
 
 
 @asynccontextmanager
