@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from pantheon.money.rate_card import Usage
 from pantheon.users.rights import Role
 from tests.installation import Installation, Person
+from tests.turns.used import use
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
@@ -31,6 +33,9 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
         "inbox_event_id": str(uuid4()),
         "model_alias": "demo",
         "version": "1",
+        "receipt_id": str(await use(installation, person, Usage(input=1), mode="off")),
+        # Everybody has statements of their own, and of the same months: but not of one before they came.
+        "month": "1999-01",
     }
 
 

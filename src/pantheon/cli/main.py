@@ -12,6 +12,7 @@ from pantheon.cli import (
     ledger,
     limits,
     rates,
+    receipts,
     sandbox,
     serve,
     top_ups,
@@ -36,6 +37,7 @@ app.add_typer(db.app, name="db", help="The database's schema.")
 app.add_typer(users.app, name="users", help="People and their roles.")
 app.command("grant")(wallet.grant)
 app.add_typer(wallet.app, name="wallet", help="Users' credits.")
+app.add_typer(receipts.app, name="receipts", help="What calls cost.")
 app.add_typer(top_ups.app, name="top-ups", help="Payments of users, and those that need a decision.")
 app.add_typer(events.app, name="events", help="What Stripe told us, and what became of it.")
 app.add_typer(keys.app, name="keys", help="API keys.")

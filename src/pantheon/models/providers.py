@@ -8,6 +8,12 @@ from pantheon.models.provider import HttpProvider, Limits, Provider, Quirks, sha
 from pantheon.settings import Settings
 
 
+def provider_names(settings: Settings) -> list[str]:
+    """Whose models can be called here."""
+    openrouter = ["openrouter"] if settings.openrouter_api_key is not None else []
+    return ["demo", *openrouter, *(told.name for told in settings.model_providers)]
+
+
 class Providers:
     def __init__(self, settings: Settings, *, limits: Limits | None = None) -> None:
         self._client = shared_client(limits)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Row, Select, case, func, select
 
 from pantheon.db.engine import Database, Tx
-from pantheon.db.tables import transfer_notes, transfers, wallets
+from pantheon.db.tables import receipts, transfer_notes, transfers, wallets
 from pantheon.errors import NotFoundError
 from pantheon.money.chart import KINDS, WALLET_ACCOUNTS
 
@@ -28,6 +28,8 @@ class Transaction:
     """Who did it; None for the system itself, as after a payment."""
     note: str | None
     reference_id: str
+    receipt_id: UUID | None
+    """Of the call that used these credits."""
     created_at: datetime
 
 
@@ -46,29 +48,38 @@ async def _page(tx: Tx, wallet_id: UUID, kind: str | None, *, limit: int, offset
     shown = [code for code, rule in KINDS.items() if rule.public is not None and kind in (None, rule.public)]
     condition = (transfers.c.wallet_id == wallet_id, transfers.c.kind.in_(shown))
     total = await tx.scalar(select(func.count()).select_from(transfers).where(*condition))
-    rows = await tx.execute(
-        select(transfers, transfer_notes.c.note, _inward.label("inward"))
-        .outerjoin(transfer_notes, transfer_notes.c.event_id == transfers.c.event_id)
-        .where(*condition)
-        .order_by(transfers.c.wallet_seq.desc())
-        .limit(limit)
-        .offset(offset)
-    )
-    listed = [
-        Transaction(
-            id=row.id,
-            kind=KINDS[row.kind].public or "",
-            amount=row.amount if row.inward else -row.amount,
-            balance_after=row.available_after + row.held_after - row.debt_after,
-            actor=row.actor,
-            note=row.note,
-            reference_id=row.reference_id,
-            created_at=row.recorded_at,
-        )
-        for row in rows
-    ]
-    return listed, total or 0
+    query = select_transactions().where(*condition).order_by(transfers.c.wallet_seq.desc())
+    rows = await tx.execute(query.limit(limit).offset(offset))
+    return [transaction_of(row) for row in rows], total or 0
 
 
 # A transfer changes the balance when one of its accounts is the wallet's and the other is not; a credit raises it.
 _inward = case((transfers.c.credit_account.in_(WALLET_ACCOUNTS), True), else_=False)
+
+
+def select_transactions() -> Select[Any]:
+    """Transfers with what people read beside them, for `transaction_of`."""
+    return (
+        select(transfers, transfer_notes.c.note, receipts.c.id.label("receipt_id"), _inward.label("inward"))
+        .outerjoin(transfer_notes, transfer_notes.c.event_id == transfers.c.event_id)
+        .outerjoin(receipts, receipts.c.transfer_id == transfers.c.id)
+    )
+
+
+def transaction_of(row: Row[Any]) -> Transaction:
+    return Transaction(
+        id=row.id,
+        kind=KINDS[row.kind].public or "",
+        amount=row.amount if row.inward else -row.amount,
+        balance_after=balance_after(row),
+        actor=row.actor,
+        note=row.note,
+        reference_id=row.reference_id,
+        receipt_id=row.receipt_id,
+        created_at=row.recorded_at,
+    )
+
+
+def balance_after(row: Row[Any]) -> int:
+    balance: int = row.available_after + row.held_after - row.debt_after
+    return balance

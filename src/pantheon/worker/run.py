@@ -15,6 +15,7 @@ from procrastinate.worker import Worker
 from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.sweep import sweep_top_ups
 from pantheon.runtime import Runtime
+from pantheon.turns.close_days import close_days
 from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
@@ -98,6 +99,12 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.task(name="check_invariants", queueing_lock="check_invariants")
     async def check_invariants_each_five_minutes(timestamp: int) -> None:
         await check_invariants(runtime.database)
+
+    # A day is closed an hour after its end, or by the next of these that comes.
+    @app.periodic(cron="7 * * * *")
+    @app.task(name="close_days", queueing_lock="close_days")
+    async def close_days_each_hour(timestamp: int) -> None:
+        await close_days(runtime.database)
 
     return app
 

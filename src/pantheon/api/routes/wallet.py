@@ -50,6 +50,7 @@ class TransactionAnswer(BaseModel):
     initiated_by: str
     note: str | None
     reference_id: str
+    receipt_id: UUID | None
     created_at: datetime
 
 
@@ -110,5 +111,6 @@ def transaction_answer(item: Transaction) -> TransactionAnswer:
         initiated_by=str(item.actor) if item.actor else "system",
         note=item.note,
         reference_id=item.reference_id,
+        receipt_id=item.receipt_id,
         created_at=item.created_at,
     )
