@@ -8,10 +8,21 @@ WITH chained AS (
            lag(t.held_after, 1, 0::bigint) OVER per_wallet
                + CASE 'held' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END AS held_now,
            lag(t.debt_after, 1, 0::bigint) OVER per_wallet
-               + CASE 'debt' WHEN t.debit_account THEN t.amount WHEN t.credit_account THEN -t.amount ELSE 0 END AS debt_now,
-           lead(t.id) OVER per_wallet IS NULL AS is_last
+               + CASE 'debt' WHEN t.debit_account THEN t.amount WHEN t.credit_account THEN -t.amount ELSE 0 END AS debt_now
     FROM transfers t
     WINDOW per_wallet AS (PARTITION BY t.wallet_id ORDER BY t.wallet_seq)
+), compared AS (
+    SELECT c.id, c.wallet_seq, c.seq_before,
+           c.wallet_seq <> c.seq_before + 1 AS wrong_sequence,
+           (c.available_after, c.held_after, c.debt_after) IS DISTINCT FROM (c.available_now, c.held_now, c.debt_now) AS wrong_balance,
+           c.hash IS DISTINCT FROM ledger_hash(c.head, ROW(
+               c.id, c.event_id, c.wallet_id, c.wallet_seq, c.debit_account, c.credit_account, c.amount, c.kind,
+               c.reference_id, c.revision, c.reverses, c.effective_at, c.recorded_at, c.actor, c.available_after,
+               c.held_after, c.debt_after, c.hash)::transfers) AS wrong_hash
+    FROM chained c
+), broken AS (
+    -- Kept as it is three times looked through, and small: one pass over all transfers has found them.
+    SELECT * FROM compared WHERE wrong_sequence OR wrong_balance OR wrong_hash
 ), moved AS (
     SELECT transfer_id, sum(available)::bigint AS available, sum(held)::bigint AS held FROM grant_moves GROUP BY transfer_id
 ), granted AS (
@@ -34,11 +45,11 @@ WITH chained AS (
     LEFT JOIN draws d ON d.id::text = t.reference_id AND t.kind IN ('hold_captured', 'overrun')
     WHERE t.kind IN ('hold_placed', 'hold_released', 'hold_captured', 'overrun')
 ), per_hold AS (
-    SELECT hold_id, coalesce(sum(amount) FILTER (WHERE kind = 'hold_placed'), 0) AS placed,
-           coalesce(sum(amount) FILTER (WHERE kind = 'hold_captured'), 0) AS captured,
-           coalesce(sum(amount) FILTER (WHERE kind = 'hold_released'), 0) AS released,
-           count(DISTINCT wallet_id) AS wallets, min(wallet_id::text) AS wallet_id
-    FROM booked GROUP BY hold_id
+    SELECT h.id, coalesce(sum(b.amount) FILTER (WHERE b.kind = 'hold_placed'), 0) AS placed,
+           coalesce(sum(b.amount) FILTER (WHERE b.kind = 'hold_captured'), 0) AS captured,
+           coalesce(sum(b.amount) FILTER (WHERE b.kind = 'hold_released'), 0) AS released,
+           count(*) FILTER (WHERE b.wallet_id <> h.wallet_id) AS strays
+    FROM holds h JOIN booked b ON b.hold_id = h.id GROUP BY h.id
 ), drawn AS (
     SELECT hold_id, sum(amount) FILTER (WHERE state = 'open') AS reserved, sum(captured) AS captured
     FROM draws GROUP BY hold_id
@@ -51,29 +62,27 @@ WITH chained AS (
     FROM booked b JOIN grant_moves m ON m.transfer_id = b.id GROUP BY b.hold_id, m.grant_id
 )
 SELECT 'chain' AS check, 'transfer ' || id AS row, 'its hash is not that of its content and the transfer before it' AS detail
-    FROM chained c
-    WHERE hash IS DISTINCT FROM ledger_hash(head, ROW(
-        c.id, c.event_id, c.wallet_id, c.wallet_seq, c.debit_account, c.credit_account, c.amount, c.kind, c.reference_id,
-        c.revision, c.reverses, c.effective_at, c.recorded_at, c.actor, c.available_after, c.held_after, c.debt_after,
-        c.hash)::transfers)
+    FROM broken WHERE wrong_hash
 UNION ALL
 SELECT 'sequence', 'transfer ' || id, 'a transfer is missing before it: ' || seq_before || ' then ' || wallet_seq
-    FROM chained WHERE wallet_seq <> seq_before + 1
+    FROM broken WHERE wrong_sequence
 UNION ALL
 SELECT 'balance after', 'transfer ' || id, 'the balances that it states do not follow from the transfer before it'
-    FROM chained WHERE (available_after, held_after, debt_after) IS DISTINCT FROM (available_now, held_now, debt_now)
+    FROM broken WHERE wrong_balance
 UNION ALL
 SELECT 'wallet', 'wallet ' || w.id, 'its balance is not what its last transfer left'
-    FROM wallets w LEFT JOIN chained c ON c.wallet_id = w.id AND c.is_last
+    FROM wallets w LEFT JOIN LATERAL (
+        SELECT * FROM transfers WHERE wallet_id = w.id ORDER BY wallet_seq DESC LIMIT 1
+    ) t ON true
     WHERE (w.seq, w.available, w.held, w.debt, w.head_hash) IS DISTINCT FROM
-          (coalesce(c.wallet_seq, 0), coalesce(c.available_after, 0), coalesce(c.held_after, 0), coalesce(c.debt_after, 0),
-           coalesce(c.hash, ''::bytea))
+          (coalesce(t.wallet_seq, 0), coalesce(t.available_after, 0), coalesce(t.held_after, 0), coalesce(t.debt_after, 0),
+           coalesce(t.hash, ''::bytea))
 UNION ALL
-SELECT 'grant moves', 'transfer ' || c.id, 'its grant moves do not add up to its amount'
-    FROM chained c LEFT JOIN moved m ON m.transfer_id = c.id
+SELECT 'grant moves', 'transfer ' || t.id, 'its grant moves do not add up to its amount'
+    FROM transfers t LEFT JOIN moved m ON m.transfer_id = t.id
     WHERE (coalesce(m.available, 0), coalesce(m.held, 0)) IS DISTINCT FROM (
-        CASE 'available' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END,
-        CASE 'held' WHEN c.credit_account THEN c.amount WHEN c.debit_account THEN -c.amount ELSE 0 END)
+        CASE 'available' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END,
+        CASE 'held' WHEN t.credit_account THEN t.amount WHEN t.debit_account THEN -t.amount ELSE 0 END)
 UNION ALL
 SELECT 'grant', 'grant ' || g.id, 'its amount, or what remains of it, is not what its moves add up to'
     FROM grants g LEFT JOIN granted m ON m.grant_id = g.id
@@ -95,9 +104,9 @@ SELECT 'hold', 'hold ' || h.id, 'what is reserved and captured of it is not what
     WHERE (h.reserved, h.captured) IS DISTINCT FROM (coalesce(d.reserved, 0), coalesce(d.captured, 0))
 UNION ALL
 SELECT 'hold transfers', 'hold ' || h.id, 'its transfers do not place, capture and release what it says'
-    FROM holds h LEFT JOIN per_hold p ON p.hold_id = h.id
-    WHERE (p.placed, p.captured, p.released, p.wallets, p.wallet_id) IS DISTINCT FROM (
-        h.amount, h.captured, CASE h.state WHEN 'placed' THEN 0 ELSE h.amount - h.captured END, 1, h.wallet_id::text)
+    FROM holds h LEFT JOIN per_hold p ON p.id = h.id
+    WHERE (p.placed, p.captured, p.released, p.strays) IS DISTINCT FROM (
+        h.amount, h.captured, CASE h.state WHEN 'placed' THEN 0 ELSE h.amount - h.captured END, 0)
 UNION ALL
 SELECT 'draw', 'draw ' || d.id, 'what it captured, or ran over, is not what its transfers say'
     FROM draws d LEFT JOIN per_draw p ON p.draw_id = d.id
