@@ -3,6 +3,7 @@
 Two transfers and two grant moves, with every constraint, the hash chain, and grants to burn down.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from random import randint
 from uuid import UUID
@@ -19,8 +20,11 @@ async def hold(lanes: Lanes, wallet: UUID) -> UUID:
     """Holds and draws; the id of the draw, which is that of the hold."""
     id_ = uuid7()
     expires_at = datetime.now(UTC) + timedelta(hours=1)
-    (await lanes.place_hold(wallet_id=wallet, hold_id=id_, amount=AMOUNT, expires_at=expires_at)).expect("ok")
-    (await lanes.draw(wallet_id=wallet, hold_id=id_, draw_id=id_, amount=AMOUNT)).expect("ok")
+    # As the product's calls do it: both at once, which a lane does in this order and in one commit.
+    holding = lanes.place_hold(wallet_id=wallet, hold_id=id_, amount=AMOUNT, expires_at=expires_at)
+    drawing = lanes.draw(wallet_id=wallet, hold_id=id_, draw_id=id_, amount=AMOUNT)
+    for posting in await asyncio.gather(holding, drawing):
+        posting.expect("ok")
     return id_
 
 
