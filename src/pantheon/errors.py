@@ -109,9 +109,29 @@ class ModelNotFoundError(NotFoundError):
     detail = "There is no such model here. GET /api/v1/models lists those that can be called."
 
 
+class TurnInterruptedError(OutsideError):
+    code = "turn_interrupted"
+    detail = "The service was interrupted while this was answered. What was said is kept; please send it again."
+
+
+class TurnTooLongError(CallerError):
+    code = "turn_too_long"
+    detail = "This turn took longer than a turn may take, and was ended. What was said is kept."
+
+
 class ContextBudgetExceededError(CallerError):
     code = "context_budget_exceeded"
     detail = "The messages are too long for this model. Shorten them, or choose a model with a larger context."
+
+
+class NoAgentsError(CallerError):
+    code = "no_room_agents"
+    detail = "Nobody is in this room yet. Add an agent to it first."
+
+
+class NoTaggedAgentsError(CallerError):
+    code = "no_valid_tagged_agents"
+    detail = "In this room only agents that you tag answer. Tag one with @ and its key."
 
 
 class WalletFrozenError(CallerError):

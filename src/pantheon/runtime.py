@@ -12,6 +12,7 @@ from pantheon.payments.stripe.client import Stripe
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter
 from pantheon.users.tokens import TokenVerifier
+from pantheon.workspace.turn_runner import TurnRunner
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Runtime:
     """Where Stripe's events are stored."""
     meter: Meter
     """The only way to a model."""
+    turns: TurnRunner
+    """The turns that this process works on."""
     stripe: Stripe | None
     """None where payments are not configured."""
     tokens: TokenVerifier | None
@@ -51,10 +54,12 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
         stack.push_async_callback(providers.close)
         meter = Meter(settings, database, lanes, providers)
         stack.push_async_callback(meter.close)
+        turns = TurnRunner(settings, database, meter)
+        stack.push_async_callback(turns.close)
         stripe = Stripe.of(settings)
         if stripe is not None:
             stack.push_async_callback(stripe.close)
         tokens = TokenVerifier.of(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.close)
-        yield Runtime(settings, database, direct, lanes, Inbox(database), meter, stripe, tokens, sandbox)
+        yield Runtime(settings, database, direct, lanes, Inbox(database), meter, turns, stripe, tokens, sandbox)

@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     top_up_max_open: int = Field(3, ge=1, le=100, description="Unpaid top-ups that a user may have open at once.")
     top_up_ttl_seconds: int = Field(86_400, ge=600, description="An unpaid top-up expires after this long.")
     rate_limit_top_ups_per_hour: int = Field(10, ge=1, description="Top-ups that a user may open within an hour.")
+    turn_cap_credits: str = Field("15", description="The most credits that one turn may cost.")
+    rate_limit_turns_per_minute: int = Field(10, ge=1, description="Turns that a user may begin in a minute.")
+    rate_limit_turns_per_hour: int = Field(60, ge=1, description="Turns that a user may begin in an hour.")
     rate_limit_calls_per_minute: int = Field(3000, ge=1, description="Model calls that a user may begin in a minute.")
     rate_limit_calls_per_hour: int = Field(30_000, ge=1, description="Model calls that a user may begin in an hour.")
     calls_max_open: int = Field(1000, ge=1, description="Model calls that a user may have under way at once.")
@@ -239,7 +242,7 @@ class Settings(BaseSettings):
             raise ValueError("must name each origin: a wildcard is not allowed")
         return value
 
-    @field_validator("low_balance_threshold")
+    @field_validator("low_balance_threshold", "turn_cap_credits")
     @classmethod
     def _is_an_amount(cls, value: str) -> str:
         parse_decimal(value, decimals=9)
@@ -328,6 +331,10 @@ class Settings(BaseSettings):
     @cached_property
     def low_balance_nanocredits(self) -> int:
         return parse_decimal(self.low_balance_threshold, decimals=9)
+
+    @cached_property
+    def turn_cap_nanocredits(self) -> int:
+        return parse_decimal(self.turn_cap_credits, decimals=9)
 
     def worth_of(self, nanocredits: int) -> int:
         """Minor units that these credits cost at today's price: to be shown beside them, never to be computed with."""

@@ -37,6 +37,8 @@ class Metering:
     provider: ScriptedProvider
     user_id: UUID
     wallet_id: UUID
+    headers: dict[str, str]
+    """Authorize requests as the user."""
 
     @property
     def spender(self) -> Spender:
@@ -111,7 +113,7 @@ async def metering(
             database, TEST, models=[*card.models, model], based_on=card.version, note="test", confirmed=[ALIAS]
         )
         [wallet] = installation.rows("SELECT id FROM wallets WHERE user_id = %s", person.id)
-        metered = Metering(installation, provider, person.id, wallet["id"])
+        metered = Metering(installation, provider, person.id, wallet["id"], person.headers)
         if funds:
             await metered.fund(funds)
         yield metered

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from pantheon import clock
 from pantheon.db import locks
@@ -54,12 +55,9 @@ async def claim(tx: Tx, request: Request | None, *, resource_id: UUID | None = N
     free = await locks.try_take(tx, Lock.IDEMPOTENCY_KEY, f"{request.user_id}:{request.key}")
     if not free:
         raise IdempotencyInProgressError(retry_after=1)
-    mine = (keys.c.user_id == request.user_id, keys.c.key == request.key)
-    prior = (await tx.execute(select(keys).where(*mine))).one_or_none()
+    prior = await look(tx, request)
     if prior is not None:
-        if bytes(prior.fingerprint) != request.fingerprint:
-            raise IdempotencyKeyReusedError
-        return Replay(prior.resource_id, prior.answer)
+        return prior
     await tx.execute(
         insert(keys).values(
             user_id=request.user_id,
@@ -73,6 +71,21 @@ async def claim(tx: Tx, request: Request | None, *, resource_id: UUID | None = N
     return None
 
 
+async def look(tx: Tx, request: Request | None) -> Replay | None:
+    """What the first request with the key left behind, without claiming it. Raises IdempotencyKeyReusedError."""
+    if request is None:
+        return None
+    mine = (keys.c.user_id == request.user_id, keys.c.key == request.key)
+    prior = (await tx.execute(select(keys).where(*mine))).one_or_none()
+    return None if prior is None else _replay(request, prior)
+
+
+def _replay(request: Request, prior: Row[Any]) -> Replay:
+    if bytes(prior.fingerprint) != request.fingerprint:
+        raise IdempotencyKeyReusedError
+    return Replay(prior.resource_id, prior.answer)
+
+
 async def store_answer(tx: Tx, request: Request | None, answer: dict[str, Any]) -> None:
     """Keeps the answer for replays; commits together with what it tells of."""
     if request is None:
@@ -80,3 +93,10 @@ async def store_answer(tx: Tx, request: Request | None, answer: dict[str, Any]) 
     await tx.execute(
         update(keys).where(keys.c.user_id == request.user_id, keys.c.key == request.key).values(answer=answer)
     )
+
+
+async def drop_unanswered(tx: Tx, request: Request, *, before: datetime) -> None:
+    """Frees a key that was claimed `before`, where no answer was kept and nothing was made."""
+    mine = (keys.c.user_id == request.user_id, keys.c.key == request.key, keys.c.fingerprint == request.fingerprint)
+    unanswered = (keys.c.answer.is_(None), keys.c.resource_id.is_(None), keys.c.created_at < before)
+    await tx.execute(delete(keys).where(*mine, *unanswered))

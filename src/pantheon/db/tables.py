@@ -490,6 +490,7 @@ turns = Table(
     Column("leased_by", Text),
     Column("leased_until", _time),
     Column("stop_requested_at", _time),
+    Column("stop_agent_key", Text),
     Column("created_at", _time),
     Column("started_at", _time),
     Column("ended_at", _time),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, insert, select
 
-from pantheon import clock, ids
+from pantheon import clock, failpoints, ids
 from pantheon.db import rate_limit
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import calls, wallets
@@ -30,7 +30,7 @@ LEAST_OUTPUT = 256
 LONGEST_CALL = timedelta(seconds=630)
 """A little more than a provider is given to answer."""
 
-_GRACE = timedelta(seconds=90)
+GRACE = timedelta(seconds=90)
 """What a hold outlives its call by, so that the recovery finds it open and can settle what is known."""
 
 
@@ -39,7 +39,9 @@ class Run:
     """A hold that was placed for a whole piece of work, in which each of its calls draws."""
 
     hold_id: UUID
+    wallet_id: UUID
     expires_at: datetime
+    """Of the hold. Its calls end GRACE before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,12 @@ class Call:
 
     @property
     def expires_at(self) -> datetime:
-        return self.started_at + LONGEST_CALL
+        longest = self.started_at + LONGEST_CALL
+        return min(longest, self.run.expires_at - GRACE) if self.run else longest
 
     @property
     def hold_expires_at(self) -> datetime:
-        return self.run.expires_at if self.run else self.expires_at + _GRACE
+        return self.run.expires_at if self.run else self.expires_at + GRACE
 
     @property
     def least_output(self) -> int:
@@ -110,6 +113,7 @@ async def admit_call(
         )
         await _limit(tx, settings, spender)
         await tx.execute(insert(calls).values(_row(call)))
+        failpoints.reach("call.inserted")
     return call
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -22,6 +23,8 @@ from pantheon.money.rate_card import Usage
 from pantheon.settings import Settings
 from pantheon.turns.admit_call import LONGEST_CALL, Call, Run, admit_call
 from pantheon.turns.fund_call import Funds, fund_call
+from pantheon.turns.open_run import close_run, open_run
+from pantheon.turns.rate_cards import Model
 from pantheon.turns.record_call import record_end, record_progress
 from pantheon.turns.settle_call import Quality, Settlement, StoppedBy, abandon_call, settle_call, settlement
 from pantheon.turns.spender import Spender
@@ -44,6 +47,8 @@ class MeteredCall:
         self.settlement: Settlement | None = None
         """What it came to. Known when `chunks()` has ended, unless nothing was used."""
         self.first_token_at: datetime | None = None
+        self.ended = asyncio.Event()
+        """Set when all is settled and written down."""
         self.tally = Tally()
         self._funds = funds
         self._provider = provider
@@ -68,6 +73,7 @@ class MeteredCall:
                     self.first_token_at = clock.now()
                 self._handed.task_done()
                 yield chunk
+                failpoints.reach("call.handed")
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -95,6 +101,8 @@ class MeteredCall:
         await posting
         failpoints.reach("call.posted")
         await self._record(database, settled, stopped_by)
+        self.ended.set()
+        failpoints.reach("call.recorded")
 
     async def _read_all(self) -> StoppedBy | None:
         self._reading = asyncio.create_task(self._read())
@@ -191,6 +199,7 @@ class Meter:
         self._database = database
         self._lanes = lanes
         self._providers = providers
+        self._top_up_url = f"{settings.public_url}/wallet"
         self._running: dict[asyncio.Task[None], MeteredCall | None] = {}
         self._progress: asyncio.Task[None] | None = None
 
@@ -205,7 +214,7 @@ class Meter:
         failpoints.reach("call.admitted")
         try:
             provider = self._providers.get(call.model.provider)
-            funds = await fund_call(self._lanes, call, top_up_url=f"{self._settings.public_url}/wallet")
+            funds = await fund_call(self._lanes, call, top_up_url=self._top_up_url)
         except OutsideError:
             # It may have been set aside all the same.
             self._spawn(self._abandon(call, "not_begun"), None)
@@ -221,6 +230,30 @@ class Meter:
         metered = MeteredCall(call, funds, provider, _for_provider(call, funds, body))
         self._spawn(metered.run(self._lanes, self._database), metered)
         return metered
+
+    async def open_run(self, user_id: UUID, *, cap: int, least: int, expires_at: datetime) -> Run | None:
+        """As open_run.py says."""
+        return await open_run(
+            self._database,
+            self._settings,
+            self._lanes,
+            user_id=user_id,
+            cap=cap,
+            least=least,
+            expires_at=expires_at,
+            top_up_url=self._top_up_url,
+        )
+
+    async def close_run(self, run: Run) -> None:
+        """Once its calls have ended, what is left of it goes back."""
+        mine = [task for task, metered in self._running.items() if metered is not None and metered.call.run == run]
+        if mine:
+            await asyncio.wait(mine)
+        await close_run(self._lanes, run)
+
+    def can_call(self, model: Model) -> bool:
+        """Whether its provider is set up here."""
+        return model.provider in self._providers.names
 
     async def close(self) -> None:
         """Stops what runs, and settles it. What cannot be settled in time is left to the recovery."""
@@ -263,6 +296,7 @@ class Meter:
             if changed:
                 try:
                     await record_progress(self._database, changed)
+                    failpoints.reach("call.progress")
                 except Exception as error:
                     # What was not written now is written with the next; the recovery then knows a little less.
                     _logger.warning("progress_not_recorded", error=type(error).__name__)

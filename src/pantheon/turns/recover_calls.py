@@ -28,16 +28,18 @@ async def recover_calls(database: Database) -> int:
     async with database.transaction() as tx:
         due = select(calls.c.id).where(calls.c.state == "open", calls.c.expires_at <= clock.now())
         ids = list(await tx.scalars(due.order_by(calls.c.expires_at).limit(_BATCH)))
+    failpoints.reach("recovery.found")
     recovered = 0
     for call_id in ids:
         # A transaction each: a wallet that somebody holds locked is left for the next run.
         with suppress(DatabaseBusyError):
             async with database.transaction() as tx:
-                recovered += await _recover(tx, call_id)
+                recovered += await recover_call(tx, call_id)
     return recovered
 
 
-async def _recover(tx: Tx, call_id: UUID) -> bool:
+async def recover_call(tx: Tx, call_id: UUID) -> bool:
+    """Whether it was still open, and nobody else is ending it."""
     query = select(calls).where(calls.c.id == call_id, calls.c.state == "open").with_for_update(skip_locked=True)
     row = (await tx.execute(query)).one_or_none()
     if row is None:
@@ -49,6 +51,7 @@ async def _recover(tx: Tx, call_id: UUID) -> bool:
     await tx.execute(
         update(calls).where(calls.c.id == call_id).values(state=state, outcome="recovered", ended_at=func.now())
     )
+    failpoints.reach("recovery.recorded")
     return True
 
 
@@ -94,6 +97,6 @@ async def _call(tx: Tx, row: Row[tuple[object, ...]]) -> Call:
         input_counted=row.input_counted,
         input_most=row.input_counted,
         max_output=row.max_output,
-        run=None if own_hold else Run(hold_id=row.hold_id, expires_at=row.expires_at),
+        run=None if own_hold else Run(hold_id=row.hold_id, wallet_id=row.wallet_id, expires_at=row.expires_at),
         started_at=row.started_at,
     )

@@ -20,6 +20,7 @@ from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
 from pantheon.worker.inbox import handle_inbox
+from pantheon.workspace.recover_turns import recover_turns
 
 _CONCURRENCY = 8
 _RESTART_SECONDS = 2
@@ -91,6 +92,7 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.periodic(cron="* * * * * */20")
     @app.task(name="expire_holds", queueing_lock="expire_holds")
     async def expire_holds_each_20_seconds(timestamp: int) -> None:
+        await recover_turns(runtime.database, runtime.settings)
         # A call is settled for what is known of it before its hold gives everything back.
         await recover_calls(runtime.database)
         await expire_holds(runtime.database)

@@ -1,0 +1,106 @@
+"""The stream of a turn as rows: nobody is shown what is not stored, so any process can replay it and go on with it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+
+from pantheon import clock
+from pantheon.db.engine import Database, Tx
+from pantheon.db.group_commit import GroupCommit
+from pantheon.db.tables import turn_events
+
+LAST = frozenset({"turn_completed", "turn_failed"})
+"""After one of these nothing comes."""
+
+_LOOK_SECONDS = 0.5
+"""How often a turn is looked at that runs in another process."""
+
+
+@dataclass(frozen=True)
+class TurnEvent:
+    turn_id: UUID
+    seq: int
+    event: str
+    data: dict[str, Any]
+
+    @property
+    def is_last(self) -> bool:
+        return self.event in LAST
+
+
+class TurnEvents:
+    """One of each process. A turn has one writer, which numbers its events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._commits: GroupCommit[TurnEvent, None] = GroupCommit(self._write)
+        self._followers: dict[UUID, set[asyncio.Queue[TurnEvent]]] = defaultdict(set)
+
+    async def append(self, event: TurnEvent) -> None:
+        """Stored, and then shown to those who follow."""
+        await self._commits.put(event)
+        self.show(event)
+
+    def show(self, event: TurnEvent) -> None:
+        """To those who follow here, once it is stored."""
+        for follower in self._followers.get(event.turn_id, ()):
+            follower.put_nowait(event)
+
+    async def follow(self, turn_id: UUID, *, after: int = 0) -> AsyncGenerator[TurnEvent | None]:
+        """What came after event number `after`, and then what comes, to the last. None where nothing came for a while.
+
+        Nothing is left out and nothing comes twice, whichever process writes the turn.
+        """
+        with self._following(turn_id) as arrivals:
+            while True:
+                for event in await self._read(turn_id, after):
+                    yield event
+                    after = event.seq
+                    if event.is_last:
+                        return
+                try:
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        event = await arrivals.get()
+                except TimeoutError:
+                    yield None
+                    continue
+                # What is told here, in order and without a gap, does not have to be read.
+                while event is not None and event.seq == after + 1:
+                    yield event
+                    after = event.seq
+                    if event.is_last:
+                        return
+                    event = await arrivals.get() if not arrivals.empty() else None  # type: ignore[assignment]
+
+    @contextmanager
+    def _following(self, turn_id: UUID) -> Iterator[asyncio.Queue[TurnEvent]]:
+        arrivals: asyncio.Queue[TurnEvent] = asyncio.Queue()
+        self._followers[turn_id].add(arrivals)
+        try:
+            yield arrivals
+        finally:
+            self._followers[turn_id].discard(arrivals)
+            if not self._followers[turn_id]:
+                del self._followers[turn_id]
+
+    async def _read(self, turn_id: UUID, after: int) -> list[TurnEvent]:
+        query = select(turn_events).where(turn_events.c.turn_id == turn_id, turn_events.c.seq > after)
+        async with self._database.transaction() as tx:
+            rows = (await tx.execute(query.order_by(turn_events.c.seq))).all()
+        return [TurnEvent(row.turn_id, row.seq, row.event, row.data) for row in rows]
+
+    async def _write(self, events: Sequence[TurnEvent]) -> list[None]:
+        async with self._database.transaction() as tx:
+            await write_events(tx, events)
+        return [None] * len(events)
+
+
+async def write_events(tx: Tx, events: Sequence[TurnEvent]) -> None:
+    now = clock.now()
+    await tx.execute(insert(turn_events), [asdict(event) | {"created_at": now} for event in events])
