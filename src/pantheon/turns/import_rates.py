@@ -130,4 +130,5 @@ class _Reader:
         found = {name for model in mine for name in (model.alias, model.provider_model)}
         for name in sorted(only - found):
             asked = own[name].provider_model if name in own else name
-            raise InvalidInputError(f"{name} cannot be imported: {refused.get(asked, 'the list has no price for it')}")
+            why = refused.get(asked, "the list has no price for it")
+            raise InvalidInputError(f"The model {name} cannot be imported: {why}")

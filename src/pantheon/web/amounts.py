@@ -7,6 +7,8 @@ MINUS = "−"
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "cad": "CA$", "aud": "A$", "chf": "CHF "}
 _SHOWN_DECIMALS = 2
+_NANO_DECIMALS = 9
+_FINE_DECIMALS = 4
 _SHOWN_STEP: int = 10 ** (CREDIT_DECIMALS - _SHOWN_DECIMALS)
 
 
@@ -16,12 +18,12 @@ def credits_text(nanocredits: int, *, signed: bool = False) -> str:
     shown = abs(nanocredits) // _SHOWN_STEP
     if nanocredits and not shown:
         return f"{sign}<0.01"
-    return sign + _grouped(shown, decimals=_SHOWN_DECIMALS)
+    return sign + grouped(shown, decimals=_SHOWN_DECIMALS, least=_SHOWN_DECIMALS)
 
 
 def money_text(minor: int, currency: Currency) -> str:
     sign = MINUS if minor < 0 else ""
-    return f"{sign}{_SYMBOLS[currency.code]}{_grouped(abs(minor), decimals=currency.decimals)}"
+    return f"{sign}{_SYMBOLS[currency.code]}{grouped(abs(minor), decimals=currency.decimals, least=currency.decimals)}"
 
 
 def worth_text(nanocredits: int, minor: int, currency: Currency) -> str:
@@ -31,6 +33,15 @@ def worth_text(nanocredits: int, minor: int, currency: Currency) -> str:
     return money_text(minor, currency)
 
 
-def _grouped(value: int, *, decimals: int) -> str:
-    whole, point, fraction = format_decimal(value, decimals=decimals, least=decimals).partition(".")
+def fine_money_text(nano: int, currency: Currency) -> str:
+    """Of a thousand-millionth of the currency's unit, with at most four decimals, rounded half up."""
+    step = 10 ** (_NANO_DECIMALS - _FINE_DECIMALS)
+    shown = (2 * nano + step) // (2 * step)
+    if nano and not shown:
+        return f"<{fine_money_text(step, currency)}"
+    return f"{_SYMBOLS[currency.code]}{grouped(shown, decimals=_FINE_DECIMALS, least=currency.decimals)}"
+
+
+def grouped(value: int, *, decimals: int, least: int) -> str:
+    whole, point, fraction = format_decimal(value, decimals=decimals, least=least).partition(".")
     return f"{int(whole):,}{point}{fraction}"
