@@ -561,3 +561,12 @@ usage_days = Table(
 )
 
 usage_closed_days = Table("usage_closed_days", metadata, Column("day", Date), Column("closed_at", _time))
+
+chat_summaries = Table(
+    "chat_summaries",
+    metadata,
+    Column("session_id", Uuid),
+    Column("through_turn_index", Integer),
+    Column("content", Text),
+    Column("created_at", _time),
+)
