@@ -17,12 +17,12 @@ BODY = {"model": ALIAS, "messages": HELLO, "stream": True, "max_tokens": 100}
 
 def call(person: Metering, failpoint: str | None = None, *, takes: int | None = None) -> Any:
     """A process that makes one call, and leaves after so many chunks where that is told."""
-    return _started(_call, person, failpoint, person.spender, takes)
+    return started(_call, person, failpoint, person.spender, takes)
 
 
 def recover(m: Metering, failpoint: str | None = None) -> Any:
     """A process that runs the recovery."""
-    return _started(_recover, m, failpoint)
+    return started(_recover, m, failpoint)
 
 
 async def _call(runtime: Runtime, spender: Spender, takes: int | None) -> None:
@@ -39,13 +39,14 @@ async def _recover(runtime: Runtime) -> None:
     await recover_calls(runtime.database)
 
 
-def _started(work: Callable[..., Awaitable[None]], m: Metering, failpoint: str | None, *arguments: Any) -> Any:
-    process = forks.Process(target=_run, args=(work, settings_of(m), failpoint, *arguments), daemon=True)
+def started(work: Callable[..., Awaitable[None]], m: Metering, failpoint: str | None, *arguments: Any) -> Any:
+    """A process that does this with a runtime of its own, unless it dies at the failpoint."""
+    process = forks.Process(target=_run, args=(work, _settings(m), failpoint, *arguments), daemon=True)
     process.start()
     return process
 
 
-def settings_of(m: Metering) -> dict[str, Any]:
+def _settings(m: Metering) -> dict[str, Any]:
     settings = m.installation.runtime.settings
     assert settings.database_url is not None
     return {
