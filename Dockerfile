@@ -12,7 +12,8 @@ RUN /opt/pantheon/bin/pip install --no-cache-dir --disable-pip-version-check --n
 
 FROM python:3.11-slim-bookworm
 # An id above those of the system, so that it means nobody else on the host either.
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pantheon
+RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pantheon \
+ && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/pantheon/files
 COPY --from=build /opt/pantheon /opt/pantheon
 # docker build --build-arg PANTHEON_COMMIT=$(git rev-parse HEAD) .
 ARG PANTHEON_COMMIT=

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -120,10 +121,12 @@ async def installed(
             "stripe_account_id": sandbox.account_id,
             "stripe_api_base": sandbox_url,
         }
+        folder = stack.enter_context(TemporaryDirectory(prefix="pantheon-files-"))
         settings = all_settings.load(
             _env_file=None,
             **{
                 "app_env": "test",
+                "storage_url": folder,
                 "database_url": app_url,
                 "public_url": url,
                 **(stripe if payments else {}),

@@ -233,6 +233,30 @@ class StreamCutError(OutsideError):
     detail = "The model provider's answer broke off before its end."
 
 
+class UnsupportedFileError(InvalidInputError):
+    code = "unsupported_file"
+
+
+class FileTooLargeError(CallerError):
+    code = "file_too_large"
+    detail = "A file may have at most 10 MB."
+
+
+class RoomFullError(CallerError):
+    code = "room_full"
+    detail = "The files of a room may have at most 100 MB together. Delete some that are not needed."
+
+
+class StorageNotConfiguredError(OutsideError):
+    code = "storage_not_configured"
+    detail = "No place for files is configured here. Please tell the operator."
+
+
+class StorageUnavailableError(OutsideError):
+    code = "storage_unavailable"
+    detail = "The storage of files cannot be used just now. Please try again."
+
+
 class DatabaseBusyError(OutsideError):
     code = "database_busy"
     detail = "The database is busy. Nothing was changed; please try again."

@@ -12,6 +12,7 @@ from pantheon.payments.stripe.client import Stripe
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter
 from pantheon.users.tokens import TokenVerifier
+from pantheon.workspace.storage import Storage
 from pantheon.workspace.turn_runner import TurnRunner
 
 
@@ -28,6 +29,8 @@ class Runtime:
     """Where Stripe's events are stored."""
     meter: Meter
     """The only way to a model."""
+    storage: Storage | None
+    """Where files are kept; None where no place is configured."""
     turns: TurnRunner
     """The turns that this process works on."""
     stripe: Stripe | None
@@ -54,6 +57,9 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
         stack.push_async_callback(providers.close)
         meter = Meter(settings, database, lanes, providers)
         stack.push_async_callback(meter.close)
+        storage = Storage.of(settings)
+        if storage is not None:
+            stack.callback(storage.close)
         turns = TurnRunner(settings, database, meter)
         stack.push_async_callback(turns.close)
         stripe = Stripe.of(settings)
@@ -62,4 +68,6 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
         tokens = TokenVerifier.of(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.close)
-        yield Runtime(settings, database, direct, lanes, Inbox(database), meter, turns, stripe, tokens, sandbox)
+        yield Runtime(
+            settings, database, direct, lanes, Inbox(database), meter, storage, turns, stripe, tokens, sandbox
+        )

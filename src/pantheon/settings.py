@@ -130,6 +130,13 @@ class Settings(BaseSettings):
         None, description="Folder for the embedded database and the sandbox (local only). Default: chosen for you."
     )
 
+    storage_url: str | None = Field(
+        None,
+        description="Where the contents of files are kept: a folder such as /var/lib/pantheon/files, or "
+        "s3://bucket/prefix, with access through the usual AWS_* variables of the environment. Default: a folder "
+        "beside the private database when local; otherwise no files are taken.",
+    )
+
     stripe_secret_key: SecretStr | None = Field(
         None, description="Secret or (better) restricted key. Unset: payments are off, or the sandbox when local."
     )
@@ -204,6 +211,13 @@ class Settings(BaseSettings):
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
             raise ValueError("must be a postgresql:// address")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _is_a_place(cls, value: str | None) -> str | None:
+        if value is not None and not (Path(value).is_absolute() or re.fullmatch(r"s3://[^/\s]+(/[^\s]*)?", value)):
+            raise ValueError("must be a folder with its full path, or s3://bucket/prefix")
         return value
 
     @field_validator("public_url")

@@ -51,7 +51,8 @@ def test_a_container_of_ours_can_write_nothing_and_is_limited(name: str) -> None
     assert service["mem_limit"]
     assert service["cpus"]
     assert service["pids_limit"]
-    assert "volumes" not in service
+    # Nothing of the machine, and of volumes only the one with the files.
+    assert service["volumes"] == ["files:/var/lib/pantheon/files"]
 
 
 def test_api_and_worker_wait_for_the_migration_and_only_it_acts_as_the_owner() -> None:

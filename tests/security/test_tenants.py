@@ -48,11 +48,13 @@ async def _workspace_of(installation: Installation, person: Person) -> dict[str,
     room_id = await made("/rooms", {"name": "R"})
     await made(f"/rooms/{room_id}/agents", {"agent_id": agent_id})
     session_id = await made(f"/rooms/{room_id}/sessions", {})
-    return {"agent_id": agent_id, "room_id": room_id, "session_id": session_id}
+    file = {"files": {"file": ("a.txt", b"A.")}}
+    sent = await installation.client.post(f"/api/v1/rooms/{room_id}/files", headers=person.headers, **file)
+    return {"agent_id": agent_id, "room_id": room_id, "session_id": session_id, "file_id": sent.json()["id"]}
 
 
 def _everything(installation: Installation) -> list[list[dict[str, Any]]]:
-    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents", "chat_sessions")
+    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents", "chat_sessions", "files")
     return [installation.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables]
 
 
@@ -86,7 +88,7 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
     things = await _things_of(installation, ada)
     before = _everything(installation)
     routes = await _routes_with_ids(installation)
-    assert len(routes) >= 24
+    assert len(routes) >= 28
 
     for method, path in routes:
         with subtests.test(method=method, path=path):

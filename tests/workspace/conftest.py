@@ -55,6 +55,14 @@ class Desk:
         assert answer.headers["content-type"] == "application/problem+json", answer.text
         return answer.status_code, answer.json()["detail"]
 
+    async def upload(self, room: Any, filename: str, content: bytes) -> httpx2.Response:
+        return await self.call("POST", f"/rooms/{room['id']}/files", files={"file": (filename, content)})
+
+    async def file(self, room: Any, filename: str = "notes.txt", content: bytes = b"Notes.") -> Any:
+        answer = await self.upload(room, filename, content)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
     async def agent(self, key: str = "writer", **fields: Any) -> Any:
         return await self.make("/agents", **{"agent_key": key, "name": key.title(), "model_alias": "demo", **fields})
 

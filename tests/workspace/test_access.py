@@ -9,7 +9,7 @@ from tests.workspace.conftest import SHARED, Desk
 
 pytestmark = SHARED
 
-TAGS = {"agents", "rooms", "sessions"}
+TAGS = {"agents", "rooms", "sessions", "files"}
 
 
 async def _key(desk: Desk, scope: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from pantheon import VERSION
 from pantheon.api import problems
-from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware
+from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware, Uploads
 from pantheon.api.routes import (
     admin_payments,
     admin_pricing,
@@ -17,6 +17,7 @@ from pantheon.api.routes import (
     agents,
     api_keys,
     auth,
+    files,
     health,
     limits,
     metrics,
@@ -50,7 +51,10 @@ def create_api(runtime: Runtime) -> FastAPI:
         )
     price_lists = (admin_rate_cards.PATH, f"{admin_rate_cards.PATH}/preview", "/admin/prices/preview")
     sizes = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}
-    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=sizes, seconds=MAX_BODY_SECONDS)
+    uploads = Uploads(files.UPLOAD_PATH, files.MAX_BODY_BYTES, files.MAX_BODY_SECONDS)
+    app.add_middleware(
+        BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=sizes, seconds=MAX_BODY_SECONDS, uploads=uploads
+    )
     app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
     return app
 
@@ -89,6 +93,7 @@ def _routes() -> FastAPI:
         agents,
         rooms,
         sessions,
+        files,
     ):
         api.include_router(module.router)
     app.include_router(api)

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import NamedTuple
 
 import structlog
 from starlette.datastructures import Headers
@@ -85,32 +86,51 @@ class RequestMiddleware:
             )
 
 
+class Uploads(NamedTuple):
+    """Where files are taken, which are larger than other bodies and may take longer."""
+
+    path: re.Pattern[str]
+    limit: int
+    seconds: float
+
+
 class BodyLimitMiddleware:
     """Refuses bodies over the limit, by what they say of their length and by what really comes, and those too slow.
 
     FastAPI has a limit of its own, which answers in plain text where our callers are promised problem details.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, limits: Mapping[str, int], seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit: int,
+        limits: Mapping[str, int],
+        seconds: float,
+        uploads: Uploads | None = None,
+    ) -> None:
         self._app = app
         self._limit = limit
         self._seconds = seconds
         """How long a whole body may take to arrive."""
         self._limits = limits
         """Paths with another limit."""
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        left = self._limits.get(scope["path"], self._limit)
+        left, seconds = self._limits.get(scope["path"], self._limit), self._seconds
+        if self._uploads is not None and self._uploads.path.fullmatch(scope["path"]):
+            left, seconds = self._uploads.limit, self._uploads.seconds
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > left:
             response = problem(413, code=_TOO_LARGE, detail=HTTPStatus(413).phrase)
             await response(scope, receive, send)
             return
 
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         more = True
 
         async def receive_within_limits() -> Message:

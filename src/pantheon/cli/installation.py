@@ -39,6 +39,7 @@ async def run_worker() -> None:
         stack.enter_context(reporting(settings))
         stack.enter_context(metrics.served(settings.worker_metrics_address))
         await _refuse_another_schema(settings.database_url.get_secret_value())
+        settings = _with_storage(settings)
         runtime = await stack.enter_async_context(open_runtime(settings))
         if not settings.is_local:
             await _refuse_unverified_events(runtime)
@@ -59,7 +60,7 @@ async def run(*, host: str, port: int, worker: bool) -> None:
         listener = _listen(stack, host, port)
         if settings.is_local and "public_url" not in settings.model_fields_set:
             settings = all_settings.load(public_url=f"http://{host}:{port}")
-        settings = await _with_database(stack, settings)
+        settings = _with_storage(await _with_database(stack, settings))
         needs_sandbox = settings.is_local and settings.stripe_secret_key is None
         if needs_sandbox:
             settings = await _with_sandbox(stack, settings, port=port)
@@ -102,6 +103,13 @@ async def _with_database(stack: AsyncExitStack, settings: Settings) -> Settings:
     else:
         await _refuse_another_schema(url)
     return settings
+
+
+def _with_storage(settings: Settings) -> Settings:
+    """Settings that name a place for files, which when local is beside the private database."""
+    if settings.storage_url is not None or not settings.is_local:
+        return settings
+    return all_settings.load(**_given(settings), storage_url=str(home_of(settings).resolve() / "files"))
 
 
 async def _refuse_another_schema(url: str) -> None:

@@ -7,9 +7,10 @@ from sqlalchemy import ColumnElement, Table, update
 
 from pantheon import clock
 from pantheon.db.engine import Database
-from pantheon.db.tables import agents, chat_sessions, rooms
+from pantheon.db.tables import agents, chat_sessions, files, rooms
 from pantheon.errors import NotFoundError
 from pantheon.workspace import agents as all_agents
+from pantheon.workspace import files as all_files
 from pantheon.workspace import rooms as all_rooms
 from pantheon.workspace import sessions as all_sessions
 from pantheon.workspace.sessions import Place
@@ -27,6 +28,10 @@ async def delete_room(database: Database, *, user_id: UUID, room_id: UUID) -> No
 async def delete_session(database: Database, *, user_id: UUID, place: Place, session_id: UUID) -> None:
     living = (place.is_here, *all_sessions.living(user_id))
     await _delete(database, chat_sessions, session_id, living, "Session not found.")
+
+
+async def delete_file(database: Database, *, user_id: UUID, file_id: UUID) -> None:
+    await _delete(database, files, file_id, all_files.living(user_id), "File not found.")
 
 
 async def _delete(database: Database, table: Table, id: UUID, living: Sequence[ColumnElement[bool]], gone: str) -> None:

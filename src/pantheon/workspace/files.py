@@ -1,0 +1,75 @@
+"""A file that people gave to the agents of a room, and the text that was read out of it."""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, RowMapping, exists, select
+
+from pantheon.db.engine import Tx
+from pantheon.db.tables import files, rooms
+from pantheon.errors import NotFoundError, UnsupportedFileError
+from pantheon.workspace import rooms as all_rooms
+from pantheon.workspace.file_types import CONTENT_TYPES, FileType
+
+ParseStatus = Literal["pending", "parsing", "parsed", "failed"]
+
+MEGABYTE = 1024 * 1024
+MAX_FILE_BYTES = 10 * MEGABYTE
+MAX_ROOM_BYTES = 100 * MEGABYTE
+MAX_FILES = 1000
+"""That one room may have."""
+MAX_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class File:
+    id: UUID
+    user_id: UUID
+    room_id: UUID
+    filename: str
+    """For people to see; nothing is found by it."""
+    file_type: FileType
+    file_size: int
+    parse_status: ParseStatus
+    error_message: str | None
+    """Why no text could be read out of it."""
+    text_size: int | None
+    """Bytes of its text in UTF-8, once it is parsed."""
+    created_at: datetime
+
+    @property
+    def content_type(self) -> str:
+        return CONTENT_TYPES[self.file_type]
+
+
+COLUMNS = [files.c[name] for name in File.__dataclass_fields__]
+
+
+def file_of(row: RowMapping) -> File:
+    return File(**row)
+
+
+def living(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    """A file lives from when all of it is stored, and no longer than its room."""
+    in_room = exists().where(rooms.c.id == files.c.room_id, *all_rooms.living(user_id))
+    return files.c.user_id == user_id, files.c.stored_at.is_not(None), files.c.deleted_at.is_(None), in_room
+
+
+async def get_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> File:
+    """Raises NotFoundError, also for another user's and for a deleted one."""
+    row = (await tx.execute(select(*COLUMNS).where(files.c.id == file_id, *living(user_id)))).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("File not found.")
+    return file_of(row)
+
+
+def clean_name(sent: str) -> str:
+    """The name without the folders that some programs send with it, and without what cannot be shown."""
+    last = unicodedata.normalize("NFC", sent).replace("\\", "/").rpartition("/")[2]
+    name = "".join(character for character in last if character.isprintable()).strip()
+    if not 1 <= len(name) <= MAX_NAME_LENGTH:
+        raise UnsupportedFileError(f"The file needs a name of 1 to {MAX_NAME_LENGTH} characters.")
+    return name
