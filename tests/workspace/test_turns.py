@@ -13,7 +13,7 @@ import pytest
 # It takes seconds, which an installation takes at its first turn; here no test should have to wait for it.
 import pantheon.workspace.play_turn  # noqa: F401
 from tests.installation import Installation, eventually
-from tests.models.scripted_provider import DONE, USAGE, Script, answered, delta, event, streamed
+from tests.models.scripted_provider import DONE, USAGE, Script, answered, delta, event, streamed, whole
 from tests.turns.metering import ALIAS, Metering, metering
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
@@ -329,3 +329,21 @@ async def test_a_strangers_turn_is_not_there(install: Install) -> None:
             assert (await w.client.get(f"/api/v1{path}", headers=stranger.headers)).status_code == 404
         stopped = await w.client.post(f"/api/v1/turns/{turn}/stop", json={}, headers=stranger.headers)
         assert stopped.status_code == 404
+
+
+async def test_what_does_not_fit_any_more_is_summarised_once_and_visibly(install: Install) -> None:
+    long = "word " * 3000
+    scripts = [streamed("Noted."), whole("They spoke of words."), streamed("Yes."), streamed("Again yes.")]
+    async with workplace(install, *scripts) as w:
+        session = await w.room("roundtable", "ada")
+        await w.send(session, long)
+        turn = (await w.send(session, long)).json()
+        await w.send(session, "And now?")
+
+        assert turn["status"] == "completed"
+        assert [name for _, name, _ in await w.events(turn["id"])][1] == "context_summarised"
+        assert [role for role, _ in heard(w.m, 2)] == ["system", "user"]
+        assert heard(w.m, 2)[1][1].startswith("[Summary of what was said before]\nThey spoke of words.\n\nword word")
+        # The summary is a call like any other, on the same turn, and the next turn begins with it.
+        assert len(turn["receipt_ids"]) == 2
+        assert heard(w.m, 3)[1][1].startswith("[Summary of what was said before]\nThey spoke of words.")

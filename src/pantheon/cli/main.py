@@ -4,6 +4,7 @@ import typer
 
 from pantheon.cli import (
     backup,
+    chat,
     db,
     docs,
     doctor,
@@ -30,6 +31,7 @@ app = typer.Typer(
 
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
+app.command("chat")(chat.chat)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

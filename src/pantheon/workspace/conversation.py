@@ -1,7 +1,7 @@
 """What an agent is told: the conversation so far as its own model sees it, within what that model can read.
 
-Each agent takes itself for the assistant. Everybody else, people and other agents, is the user who names themselves,
-and the first word is always a user's.
+Each agent takes itself for the assistant. Everybody else, person or agent, is the user, agents with their names, and the
+first word is always a user's. What does not fit any more is replaced by a summary: see summarise.py.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,26 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, Text
 from sqlalchemy import select
 
 from pantheon.db.engine import Tx
-from pantheon.db.tables import messages, turns
+from pantheon.db.tables import chat_summaries, messages, turns
 from pantheon.models.tokens import most_text_tokens
 
 _MOST_MESSAGES = 400
 """Of a session that are looked at."""
+_PER_MESSAGE = 16
 
 
 @dataclass(frozen=True)
 class Said:
+    turn_index: int
     agent_id: UUID | None
-    """None for the person."""
+    """None for the person, and for what the manager asks in their place."""
     name: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    through_turn_index: int
     text: str
 
 
@@ -37,54 +45,56 @@ class Told:
     """What did not fit, oldest first."""
 
 
-async def said_before(tx: Tx, session_id: UUID, turn_index: int) -> list[Said]:
-    """What was said in the session before this turn, oldest first."""
+async def said_before(tx: Tx, session_id: UUID, turn_index: int) -> tuple[Summary | None, list[Said]]:
+    """What was said in the session before this turn: the beginning in short, the rest oldest first."""
+    newest = chat_summaries.c.through_turn_index.desc()
+    row = (
+        await tx.execute(
+            select(chat_summaries.c.through_turn_index, chat_summaries.c.content)
+            .where(chat_summaries.c.session_id == session_id)
+            .order_by(newest)
+            .limit(1)
+        )
+    ).one_or_none()
+    summary = None if row is None else Summary(*row)
     query = (
-        select(messages.c.agent_id, messages.c.agent_name, messages.c.content)
+        select(turns.c.turn_index, messages.c.agent_id, messages.c.agent_name, messages.c.content)
         .join(turns, turns.c.id == messages.c.turn_id)
         .where(messages.c.session_id == session_id, turns.c.turn_index < turn_index, messages.c.role != "tool")
+        .where(turns.c.turn_index > (summary.through_turn_index if summary else -1))
         .order_by(turns.c.turn_index.desc(), messages.c.position.desc())
         .limit(_MOST_MESSAGES)
     )
-    return [Said(*row) for row in reversed((await tx.execute(query)).all()) if row.content.strip()]
+    said = [Said(*row) for row in reversed((await tx.execute(query)).all())]
+    return summary, [each for each in said if each.text.strip()]
 
 
-def told_to(agent_id: UUID, said: Sequence[Said], *, tokens: int, summary: str | None = None) -> Told:
+def told_to(agent_id: UUID, said: Sequence[Said], *, tokens: int, summary: Summary | None) -> Told:
     """The latest of what was said that is within `tokens`. The last word is in it whatever its length."""
-    kept: list[Said] = []
-    left = tokens - (most_text_tokens(summary) if summary else 0)
-    for each in reversed(said):
-        left -= most_text_tokens(each.text) + 16
-        if kept and left < 0:
+    left = tokens - (most_text_tokens(summary.text) if summary else 0)
+    first = len(said)
+    while first > 0:
+        left -= most_text_tokens(said[first - 1].text) + _PER_MESSAGE
+        if left < 0 and first < len(said):
             break
-        kept.append(each)
-    kept.reverse()
-    blocks = _blocks(agent_id, kept)
-    if summary:
-        blocks = _joined([(False, f"[Summary of what was said before]\n{summary}"), *blocks])
+        first -= 1
+    blocks = [(each.agent_id == agent_id, _as_heard(each, agent_id)) for each in said[first:]]
+    if summary is not None:
+        blocks = [(False, f"[Summary of what was said before]\n{summary.text}"), *blocks]
     elif blocks[0][0]:
         blocks = [(False, "[The conversation began earlier.]"), *blocks]
     if blocks[-1][0]:
         blocks.append((False, "[Go on.]"))
-    *before, (_, prompt) = blocks
-    return Told([_message(own, text) for own, text in before], prompt, said[: len(said) - len(kept)])
+    *before, (_, prompt) = _taking_turns(blocks)
+    return Told([_message(own, text) for own, text in before], prompt, said[:first])
 
 
-def _blocks(agent_id: UUID, said: Sequence[Said]) -> list[tuple[bool, str]]:
-    """Whether it is the agent's own word, and the text."""
-    return _joined(
-        [
-            (
-                each.agent_id == agent_id,
-                each.text if each.agent_id in (None, agent_id) else f"[{each.name}] {each.text}",
-            )
-            for each in said
-        ]
-    )
+def _as_heard(said: Said, agent_id: UUID) -> str:
+    return said.text if said.agent_id in (None, agent_id) else f"[{said.name}] {said.text}"
 
 
-def _joined(blocks: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
-    """Models expect the two sides to take turns."""
+def _taking_turns(blocks: Sequence[tuple[bool, str]]) -> list[tuple[bool, str]]:
+    """Models expect that the two sides take turns."""
     joined: list[tuple[bool, str]] = []
     for own, text in blocks:
         if joined and joined[-1][0] == own:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 from pydantic_ai import AgentRunResultEvent
@@ -22,6 +23,7 @@ from pydantic_ai.usage import UsageLimits
 from pantheon import clock
 from pantheon.db.engine import Database
 from pantheon.errors import PantheonError, ProviderUnavailableError, TurnTooLongError
+from pantheon.models.tokens import most_text_tokens
 from pantheon.money.amounts import format_credits
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter, MeteredCall
@@ -34,10 +36,11 @@ from pantheon.workspace.agent_builds import (
     most_output,
     settings_of,
 )
-from pantheon.workspace.conversation import Said, said_before, told_to
+from pantheon.workspace.conversation import Said, Summary, Told, said_before, told_to
 from pantheon.workspace.end_turn import Ending, end_turn
 from pantheon.workspace.modes import Ask, everybody_once, orchestrate
 from pantheon.workspace.store_message import store_message
+from pantheon.workspace.summarise import summarise
 from pantheon.workspace.tools import ToolContext
 from pantheon.workspace.transcript import MessageState
 from pantheon.workspace.turn import Member, OpenTurn
@@ -84,8 +87,10 @@ class TurnPlay:
         self._seq = 0
         self._position = 0
         self._steps: list[_Step] = []
+        self._summaries: list[MeteredCall] = []
         self._recording: set[asyncio.Task[None]] = set()
         self._said: list[Said] = []
+        self._summary: Summary | None = None
         self._ended_by: Literal["stop", "time", None] = None
 
     def stop(self, agent_key: str | None = None) -> None:
@@ -107,8 +112,8 @@ class TurnPlay:
         try:
             await self._say("turn_started", turn_id=str(self.turn.id), mode=self.turn.mode, roster=self._shown_roster())
             async with self._database.transaction() as tx:
-                self._said = await said_before(tx, self.turn.session_id, self.turn.turn_index)
-            self._said.append(Said(None, None, self.turn.user_input))
+                self._summary, self._said = await said_before(tx, self.turn.session_id, self.turn.turn_index)
+            self._hear_also(None, None, self.turn.user_input)
             output = await (orchestrate(self) if self.turn.mode == "orchestrator" else everybody_once(self))
         except _EndedError:
             failure = TurnTooLongError() if self._ended_by == "time" else None
@@ -127,9 +132,8 @@ class TurnPlay:
     async def speak(self, member: Member, task: str | None = None) -> str:
         """Raises the error of a model that cannot be asked; one that breaks off leaves what it said."""
         if task is not None:
-            self._said.append(Said(None, "Manager", f"[Task for {member.name}] {task}"))
-        budget = member.context_tokens - most_output(member) - _FOR_PROMPTS
-        told = told_to(member.agent_id, self._said, tokens=budget)
+            self._hear_also(None, None, f"[Task for {member.name}] {task}")
+        told = await self._told_to(member, member.agent_id)
         step = self._begin(member, is_manager=False)
         run = build(member).run_stream_events(
             told.prompt,
@@ -144,8 +148,7 @@ class TurnPlay:
 
     async def manage(self, ask: Ask) -> str:
         first = self.roster[0]
-        budget = first.context_tokens - most_output(first) - _FOR_PROMPTS
-        told = told_to(self.turn.id, self._said, tokens=budget)
+        told = await self._told_to(first, self.turn.id)
         team = "\n".join(f"- {member.agent_key}: {member.name}. {member.role_prompt[:300]}" for member in self.roster)
         step = self._begin(first, is_manager=True)
         run = build_manager().run_stream_events(
@@ -161,6 +164,41 @@ class TurnPlay:
 
     def used_a_tool(self) -> bool:
         return self._steps[-1].used_a_tool
+
+    def _hear_also(self, agent_id: UUID | None, name: str | None, text: str) -> None:
+        self._said.append(Said(self.turn.turn_index, agent_id, name, text))
+
+    async def _told_to(self, member: Member, agent_id: UUID) -> Told:
+        budget = member.context_tokens - most_output(member) - most_text_tokens(member.role_prompt) - _FOR_PROMPTS
+        told = told_to(agent_id, self._said, tokens=budget, summary=self._summary)
+        earlier = [each for each in told.left_out if each.turn_index < self.turn.turn_index]
+        if not earlier:
+            return told
+        # Up to the end of a turn, so that the next one begins with a person's word.
+        last = earlier[-1].turn_index
+        earlier = [each for each in self._said if each.turn_index <= last]
+        await self._summarise(member, earlier, most_characters=budget)
+        self._said = [each for each in self._said if each.turn_index > last]
+        return told_to(agent_id, self._said, tokens=budget, summary=self._summary)
+
+    async def _summarise(self, member: Member, earlier: Sequence[Said], *, most_characters: int) -> None:
+        spender = Spender(
+            user_id=self.turn.user_id,
+            api_key_id=self.turn.api_key_id,
+            room_id=self.turn.room_id,
+            turn_id=self.turn.id,
+        )
+        model = MeteredModel(self._meter, spender, member.model_alias, run=self.turn.run)
+        self._summary = await summarise(
+            self._database,
+            model,
+            session_id=self.turn.session_id,
+            before=self._summary,
+            left_out=earlier,
+            most_characters=most_characters,
+        )
+        self._summaries += model.calls
+        await self._say("context_summarised", through_turn_index=self._summary.through_turn_index, **_bill(model.calls))
 
     def _begin(self, member: Member, *, is_manager: bool) -> _Step:
         spender = Spender(
@@ -237,7 +275,7 @@ class TurnPlay:
                     await call.ended.wait()
         if step.text:
             agent_id = self.turn.id if step.is_manager else step.member.agent_id
-            self._said.append(Said(agent_id, _name(step), step.text))
+            self._hear_also(agent_id, _name(step), step.text)
             self._position += 1
             await store_message(
                 self._database,
@@ -266,7 +304,7 @@ class TurnPlay:
             status="failed" if failure else "stopped" if self._ended_by else "completed",
             failure=failure,
             output=output or (said[-1] if said else ""),
-            bill=_bill([call for step in self._steps for call in step.model.calls]),
+            bill=_bill([*self._summaries, *(call for step in self._steps for call in step.model.calls)]),
             seq=self._seq + 1,
         )
         await end_turn(self._database, self._settings, self._events, self.turn, ending)
