@@ -16,7 +16,6 @@ from pantheon.users.create_api_key import create_api_key
 from pantheon.users.list_api_keys import list_api_keys
 from pantheon.users.revoke_api_key import revoke_api_key
 from pantheon.users.rights import Role, Scope
-from pantheon.users.sessions import Device, open_session
 from tests.installation import TEST, Installation, Person
 from tests.models.scripted_provider import streamed
 from tests.turns.metering import ALIAS, Metering, metering
@@ -50,10 +49,8 @@ async def call(m: Metering, **spender: UUID) -> None:
     await m.ended()
 
 
-async def person_of(m: Metering) -> Person:
-    async with m.installation.runtime.database.transaction() as tx:
-        session = await open_session(tx, m.user_id, Device())
-    return Person(m.user_id, "ada@example.com", {"Authorization": f"Bearer {session.token}"})
+def person_of(m: Metering) -> Person:
+    return Person(m.user_id, "ada@example.com", m.headers)
 
 
 async def made(installation: Installation, person: Person, path: str, **body: Any) -> str:
@@ -145,7 +142,7 @@ async def test_what_an_operator_set_the_user_neither_raises_nor_removes(install:
     async with metering(install, *[streamed("x", usage=USED)] * 4) as m:
         installation = m.installation
         owner = await installation.person(Role.OWNER, "owner@example.com")
-        ada = await person_of(m)
+        ada = person_of(m)
         theirs = f"/api/v1/admin/users/{ada.id}/limits"
         model = {"scope": "model", "scope_id": ALIAS}
         # The least that one call needs, and so one call alone.
@@ -234,7 +231,7 @@ async def test_a_key_spends_no_more_than_its_monthly_limit_and_its_list_says_how
         assert (shown.monthly_limit_nanocredits, shown.spent_this_month_nanocredits) == (1079, 78)
 
         # An operator made it, so the user cannot raise it.
-        ada = await person_of(m)
+        ada = person_of(m)
         about = {"scope": "api_key", "scope_id": str(key.id), "period": "month"}
         await put(m.installation, ada, **about, amount="1")
         with pytest.raises(InsufficientCreditsError):

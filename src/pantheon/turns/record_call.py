@@ -12,6 +12,7 @@ from sqlalchemy.types import Integer, Uuid
 from pantheon.db.engine import Database
 from pantheon.db.tables import calls
 from pantheon.turns.admit_call import Call
+from pantheon.wallets.notice_balance import notice_balance
 
 
 async def record_progress(database: Database, delivered: Mapping[UUID, int]) -> None:
@@ -53,3 +54,4 @@ async def record_end(
                 ended_at=func.now(),
             )
         )
+        await notice_balance(tx, call.wallet_id)

@@ -10,6 +10,7 @@ from pantheon import clock
 from pantheon.db.engine import Database
 from pantheon.db.tables import grants, wallets
 from pantheon.errors import NotFoundError
+from pantheon.wallets.notice_balance import Notice, find_notice
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class WalletView:
     debt: int
     grants: list[GrantView]
     """Those with something left, in the order in which they are used."""
+    notice: Notice | None
+    """That little of the last top-up is left."""
 
     @property
     def balance(self) -> int:
@@ -43,10 +46,11 @@ async def view_wallet(database: Database, *, user_id: UUID) -> WalletView:
     async with database.transaction() as tx:
         # One statement, so that balance and grants are of the same moment.
         rows = (await tx.execute(_QUERY, {"user_id": user_id, "now": clock.now()})).all()
+        notice = await find_notice(tx, user_id)
     if not rows:
         raise NotFoundError("Wallet not found.")
     usable = [GrantView(*row[2:]) for row in rows if row.id is not None]
-    return WalletView(user_id, sum(grant.remaining for grant in usable), rows[0].held, rows[0].debt, usable)
+    return WalletView(user_id, sum(grant.remaining for grant in usable), rows[0].held, rows[0].debt, usable, notice)
 
 
 _usable = and_(

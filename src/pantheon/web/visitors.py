@@ -13,6 +13,7 @@ from pantheon.api.dependencies import WithRuntime
 from pantheon.errors import CrossSiteRequestError, NotSignedInError
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Role
+from pantheon.wallets.notice_balance import Notice, find_notice
 
 HOME = "/wallet"
 
@@ -24,6 +25,8 @@ class Visitor:
     caller: Caller
     csrf_token: str
     """For the forms of the page."""
+    notice: Notice | None
+    """What every page says of a balance that goes down."""
 
     @property
     def reads_admin(self) -> bool:
@@ -40,7 +43,9 @@ async def find_visitor(request: Request, runtime: WithRuntime) -> Visitor | None
     if caller is None:
         return None
     assert caller.session_id is not None
-    return Visitor(caller, csrf.token_for(runtime.settings, caller.session_id))
+    async with runtime.database.transaction() as tx:
+        notice = await find_notice(tx, caller.user_id)
+    return Visitor(caller, csrf.token_for(runtime.settings, caller.session_id), notice)
 
 
 async def _visitor(visitor: Annotated[Visitor | None, Depends(find_visitor)]) -> Visitor:

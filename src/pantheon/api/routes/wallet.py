@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pantheon.api.callers import caller_with
 from pantheon.api.dependencies import WithPage, WithRuntime
@@ -30,6 +30,11 @@ class GrantAnswer(BaseModel):
     expires_at: datetime | None
 
 
+class NoticeAnswer(BaseModel):
+    level: Annotated[int, Field(description="Percent of the last top-up: 25, 10, or 0 when less than one is left.")]
+    since: datetime
+
+
 class WalletAnswer(BaseModel):
     user_id: UUID
     balance: str
@@ -37,6 +42,7 @@ class WalletAnswer(BaseModel):
     held: str
     debt: str
     low_balance: bool
+    notice: NoticeAnswer | None
     currency_value: str
     currency: str
     grants: list[GrantAnswer]
@@ -71,6 +77,7 @@ async def get_wallet(runtime: WithRuntime, caller: Reader) -> WalletAnswer:
         held=format_credits(wallet.held),
         debt=format_credits(wallet.debt),
         low_balance=wallet.available < settings.low_balance_nanocredits,
+        notice=None if wallet.notice is None else NoticeAnswer(**vars(wallet.notice)),
         currency_value=format_decimal(settings.worth_of(wallet.balance), decimals=settings.money.decimals),
         currency=settings.currency,
         grants=_grants(wallet),
