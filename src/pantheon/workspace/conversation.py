@@ -1,7 +1,7 @@
 """What an agent is told: the conversation so far as its own model sees it, within what that model can read.
 
-Each agent takes itself for the assistant. Everybody else, person or agent, is the user, agents with their names, and the
-first word is always a user's. What does not fit any more is replaced by a summary: see summarise.py.
+Each agent takes itself for the assistant. Everybody else is the user, other agents under their names, and the first
+word is always a user's. What does not fit any more is replaced by a summary: see summarise.py.
 """
 
 from collections.abc import Sequence

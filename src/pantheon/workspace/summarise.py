@@ -1,4 +1,4 @@
-"""The beginning of a long conversation in short, by the model that cannot read it any more, and metered like the rest."""
+"""The beginning of a long conversation in short, by the model that cannot read it any more. Metered like the rest."""
 
 from collections.abc import Sequence
 from uuid import UUID
