@@ -9,8 +9,10 @@ from fastapi import Depends, Header, Query, Request
 from pantheon.errors import InvalidInputError
 from pantheon.runtime import Runtime
 
+# All are async, though none waits: the others would each cost a turn in a thread.
 
-def _runtime(request: Request) -> Runtime:
+
+async def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
 
@@ -35,7 +37,7 @@ class Page:
     offset: int
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=200)] = 50, offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0
 ) -> Page:
     return Page(limit, offset)
@@ -44,7 +46,7 @@ def _page(
 WithPage = Annotated[Page, Depends(_page)]
 
 
-def _idempotency_key(
+async def _idempotency_key(
     key: Annotated[
         str | None, Header(alias="Idempotency-Key", description="1 to 255 visible ASCII characters.")
     ] = None,

@@ -6,7 +6,7 @@ changes nothing.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -112,7 +112,7 @@ async def grant(
 async def grant_all(tx: Tx, grants: Sequence[Grant]) -> list[Posting]:
     """Many grants in one call, each answered with a code of `grant`. All their wallets are locked first."""
     statement = text("SELECT * FROM ledger_grant_batch(CAST(:items AS jsonb))")
-    items = json.dumps([asdict(grant) for grant in grants], default=str)
+    items = json.dumps([vars(grant) for grant in grants], default=str)
     return [Posting(*row) for row in await tx.execute(statement, {"items": items})]
 
 

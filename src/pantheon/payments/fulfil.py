@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import any_, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from pantheon import clock, failpoints
 from pantheon.db.engine import Tx
+from pantheon.db.many_rows import given, insert_many
 from pantheon.db.tables import payments
 from pantheon.ids import uuid7
 from pantheon.ledger import post
@@ -120,10 +122,8 @@ def _merged(news: News, known: Any) -> Facts:
 
 
 async def _known(tx: Tx, told: Sequence[Payment]) -> dict[tuple[str, bool], Any]:
-    names = [(payment.id, payment.livemode) for payment in told]
-    rows = await tx.execute(
-        select(payments).where(tuple_(payments.c.payment_intent_id, payments.c.livemode).in_(names))
-    )
+    names = literal([payment.id for payment in told], ARRAY(payments.c.payment_intent_id.type))
+    rows = await tx.execute(select(payments).where(payments.c.payment_intent_id == any_(names)))
     return {(row.payment_intent_id, row.livemode): row for row in rows}
 
 
@@ -131,23 +131,30 @@ async def _write_facts(tx: Tx, steps: Sequence[_Step]) -> None:
     now = clock.now()
     new = [_new_row(step, now) for step in steps if step.known is None and step.outcome != "payment_id_differs"]
     if new:
-        await tx.execute(insert(payments), new)
+        await tx.execute(insert_many(payments, new))
     changed = [
         {
-            "payment": step.known.id,
+            "id": step.known.id,
             "status": step.facts.status,
             "received_minor": step.facts.received_minor,
-            "failed": int(step.news.failed),
+            "failures": int(step.news.failed),
             "failure_category": _failure(step.news) if step.news.failed else step.known.failure_category,
-            "last_seen_at": now,
         }
         for step in steps
         if step.known is not None and not step.is_another
     ]
     if changed:
-        failures = payments.c.failures + bindparam("failed")
+        more = given(changed, *(payments.c[name] for name in changed[0]))
         await tx.execute(
-            update(payments).where(payments.c.id == bindparam("payment")).values(failures=failures), changed
+            update(payments)
+            .where(payments.c.id == more.c.id)
+            .values(
+                status=more.c.status,
+                received_minor=more.c.received_minor,
+                failures=payments.c.failures + more.c.failures,
+                failure_category=more.c.failure_category,
+                last_seen_at=now,
+            )
         )
 
 

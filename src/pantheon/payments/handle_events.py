@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import select, text, update
 
 from pantheon import clock, failpoints, metrics
 from pantheon.db.engine import Database, Tx
+from pantheon.db.many_rows import given
 from pantheon.db.tables import inbox_events
 from pantheon.errors import DatabaseUnavailableError, MalformedWebhookError
 from pantheon.payments.fulfil import News, fulfil_all
@@ -102,10 +103,14 @@ async def _fulfil(tx: Tx, told: dict[UUID, Told]) -> dict[UUID, str]:
         return {}
     fulfilled = await fulfil_all(tx, list(together.values()))
     outcomes = {id: outcome for id, (_, outcome) in zip(together, fulfilled, strict=True)}
-    done = update(inbox_events).where(inbox_events.c.id == bindparam("event")).values(
-        state="done", handled_at=clock.now(), attempts=inbox_events.c.attempts + 1
-    )  # fmt: skip
-    await tx.execute(done, [{"event": id, "outcome": outcome} for id, outcome in outcomes.items()])
+    done = given(
+        [{"id": id, "outcome": outcome} for id, outcome in outcomes.items()], inbox_events.c.id, inbox_events.c.outcome
+    )
+    await tx.execute(
+        update(inbox_events)
+        .where(inbox_events.c.id == done.c.id)
+        .values(state="done", outcome=done.c.outcome, handled_at=clock.now(), attempts=inbox_events.c.attempts + 1)
+    )
     return outcomes
 
 

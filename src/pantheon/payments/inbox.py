@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from pantheon import failpoints
 from pantheon.db.engine import Database
 from pantheon.db.group_commit import GroupCommit
+from pantheon.db.many_rows import given
 from pantheon.db.tables import inbox_events, installation
 from pantheon.db.wake_ups import INBOX, wake_up
 
@@ -37,9 +38,16 @@ class Inbox:
     async def _write(self, rows: Sequence[Row]) -> list[bool]:
         # In one order everywhere: two processes with the same events never wait for each other.
         ordered = sorted(rows, key=lambda row: (row["event_id"], row["livemode"]))
-        statement = insert(inbox_events).on_conflict_do_nothing(constraint="inbox_events_event_is_stored_once")
+        names = list(ordered[0])
+        table = given(ordered, *(inbox_events.c[name] for name in names))
+        statement = (
+            insert(inbox_events)
+            .from_select(names, select(table))
+            .on_conflict_do_nothing(constraint="inbox_events_event_is_stored_once")
+            .returning(inbox_events.c.id)
+        )
         async with self.database.transaction() as tx:
-            new = set(await tx.scalars(statement.returning(inbox_events.c.id), ordered))
+            new = set(await tx.scalars(statement))
             await wake_up(tx, INBOX)
             failpoints.reach("event.inserted")
         return [row["id"] in new for row in rows]

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy import RowMapping, any_, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from pantheon import clock, metrics
 from pantheon.db.engine import Tx
+from pantheon.db.many_rows import given, insert_many
 from pantheon.db.tables import top_up_history, top_ups
 from pantheon.errors import NotFoundError
 from pantheon.ids import uuid7
@@ -82,7 +84,10 @@ async def lock_top_up(tx: Tx, top_up_id: UUID) -> TopUp:
 
 async def lock_free_top_ups(tx: Tx, ids: Sequence[UUID]) -> dict[UUID, TopUp]:
     """Those of the rows that nobody else has locked, locked until `tx` ends."""
-    query = select(*_COLUMNS).where(top_ups.c.id.in_(ids)).order_by(top_ups.c.id).with_for_update(skip_locked=True)
+    named = literal(ids, ARRAY(top_ups.c.id.type))
+    query = (
+        select(*_COLUMNS).where(top_ups.c.id == any_(named)).order_by(top_ups.c.id).with_for_update(skip_locked=True)
+    )
     return {row["id"]: _top_up(row) for row in (await tx.execute(query)).mappings()}
 
 
@@ -128,10 +133,8 @@ async def move_top_ups(tx: Tx, moves: Sequence[Move]) -> None:
     if not moves:
         return
     changed = ("state", "reason", "payment_intent_id", "grant_id", "credited_at")
-    await tx.execute(
-        update(top_ups).where(top_ups.c.id == bindparam("top_up")),
-        [{"top_up": move.end.id} | {name: getattr(move.end, name) for name in changed} for move in moves],
-    )
+    ends = given([vars(move.end) for move in moves], top_ups.c.id, *(top_ups.c[name] for name in changed))
+    await tx.execute(update(top_ups).where(top_ups.c.id == ends.c.id).values({name: ends.c[name] for name in changed}))
     for move in moves:
         if move.start.state is not move.end.state:
             metrics.TOP_UPS.labels(move.end.state).inc()
@@ -141,7 +144,7 @@ async def move_top_ups(tx: Tx, moves: Sequence[Move]) -> None:
         if move.start.state is not move.end.state
     ]
     if history:
-        await tx.execute(insert(top_up_history), history)
+        await tx.execute(insert_many(top_up_history, history))
 
 
 async def record_history(

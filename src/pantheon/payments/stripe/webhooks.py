@@ -59,7 +59,7 @@ def parse_event(body: bytes) -> Event:
     """The event that `body` is. Raises MalformedWebhookError."""
     try:
         value = loads(body)
-        if _depth(value) > _MAX_DEPTH:
+        if _is_too_deep(value):
             raise MalformedWebhookError
         if isinstance(value, dict) and str(value.get("object")).startswith("v2."):
             # Nobody who sets up an endpoint could tell from our 400 alone.
@@ -69,6 +69,15 @@ def parse_event(body: bytes) -> Event:
         raise MalformedWebhookError from None
 
 
-def _depth(value: Any) -> int:
-    children: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max((_depth(child) for child in children), default=0)
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
