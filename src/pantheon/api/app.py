@@ -75,6 +75,8 @@ def _routes() -> FastAPI:
         # Its spans would carry whole addresses, and with them one-time links. RequestMiddleware makes ours.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    # The first of all routes, because each that is asked before it takes its time.
+    app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
     for module in (
         health,
@@ -98,5 +100,4 @@ def _routes() -> FastAPI:
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(metrics.router)
-    app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
     return app
