@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import shutil
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +10,7 @@ import psycopg
 import pytest
 
 from pantheon.db import embedded
-from pantheon.db.migrate import migrate
 from pantheon.ledger.verify import verify
-from tests.conftest import new_home
 from tests.installation import Installation, eventually, installed
 
 PEOPLE = 12
@@ -26,16 +22,6 @@ COMMITS_OF_GRANTS_WAIT = """
     CREATE CONSTRAINT TRIGGER transfers_wait_for_test AFTER INSERT ON transfers
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test();
 """
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    home = new_home()
-    server = embedded.start(home)
-    migrate(server.owner_url, app_url=server.app_url)
-    yield home
-    embedded.start(home).stop()
-    shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "shut down at once"])

@@ -92,9 +92,7 @@ async def test_what_was_given_is_paid_and_the_rest_goes_back(install: Install, r
         database = m.installation.runtime.database
         assert await recover_calls(database) == 0
 
-        m.installation.execute(
-            "UPDATE calls SET started_at = now() - %s - %s, expires_at = now()", LONGEST_CALL, LONGEST_CALL
-        )
+        is_overdue(m)
         for failpoint in recoveries:
             await die(recover(m, failpoint))
         await recover_calls(database)
@@ -134,6 +132,13 @@ async def killed(m: Metering, kill: Kill) -> Metering:
 
 async def is_noted(person: Metering, tokens: int) -> bool:
     return [row["delivered_output"] for row in person.calls] == [tokens]
+
+
+def is_overdue(m: Metering) -> None:
+    """As if the processes had died long ago."""
+    m.installation.execute(
+        "UPDATE calls SET started_at = now() - %s - %s, expires_at = now()", LONGEST_CALL, LONGEST_CALL
+    )
 
 
 async def was_asked(person: Metering) -> bool:

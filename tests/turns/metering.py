@@ -72,12 +72,12 @@ class Metering:
         return await self.installation.runtime.meter.start(spender or self.spender, body)
 
     async def ended(self) -> None:
-        """Until every call that was begun is written down as over."""
+        """Until every call that this person began is written down as over."""
 
         async def none_open() -> bool:
-            return not self.installation.rows("SELECT FROM calls WHERE state = 'open'")
+            return all(row["state"] != "open" for row in self.calls)
 
-        await eventually(none_open)
+        await eventually(none_open, seconds=30)
 
     @property
     def balances(self) -> tuple[int, int]:
