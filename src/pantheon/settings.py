@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         "http only when local, and only to this machine or a private network.",
     )
 
+    tavily_api_key: SecretStr | None = Field(None, description="Key of Tavily, for agents that may search the web.")
+    tavily_base_url: str = Field("https://api.tavily.com", description="Where Tavily is, or a proxy before it.")
+
     oidc_issuer: str | None = Field(None, description="Issuer whose bearer tokens are accepted (its `iss`).")
     oidc_audience: str = Field("authenticated", description="The `aud` that such a token must carry.")
     oidc_jwks_url: str | None = Field(None, description="Its keys. Default: the issuer's well-known JWKS address.")
@@ -305,7 +308,8 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("MODEL_PROVIDERS must give each provider a name of its own, not demo or openrouter")
         addresses = [("MODEL_PROVIDERS", provider.base_url) for provider in self.model_providers]
-        for name, address in [("OPENROUTER_BASE_URL", self.openrouter_base_url), *addresses]:
+        addresses += [("OPENROUTER_BASE_URL", self.openrouter_base_url), ("TAVILY_BASE_URL", self.tavily_base_url)]
+        for name, address in addresses:
             if not (address.startswith("https://") or (self.is_local and _is_near(address))):
                 raise ValueError(
                     f"{name} must begin with https: keys and prompts go there (http only when local, and near)"

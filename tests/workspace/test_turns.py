@@ -40,11 +40,11 @@ class Workplace:
         assert made.status_code == 201, made.text
         return str(made.json()["id"])
 
-    async def room(self, mode: str, *keys: str) -> str:
+    async def room(self, mode: str, *keys: str, **changes: Any) -> str:
         """A session in a new room with these agents."""
         room = (await self.post("/rooms", name="Room", current_mode=mode)).json()["id"]
         for key in keys:
-            await self.post(f"/rooms/{room}/agents", agent_id=await self.agent(key))
+            await self.post(f"/rooms/{room}/agents", agent_id=await self.agent(key, **changes))
         return str((await self.post(f"/rooms/{room}/sessions")).json()["id"])
 
     async def send(self, session: str, message: str, **changes: Any) -> httpx2.Response:

@@ -45,6 +45,7 @@ from pantheon.workspace.tools import ToolContext
 from pantheon.workspace.transcript import MessageState
 from pantheon.workspace.turn import Member, OpenTurn
 from pantheon.workspace.turn_events import TurnEvent, TurnEvents
+from pantheon.workspace.web_search import WebSearch
 
 _MOST_REQUESTS = 12
 """That one agent may make to its model for one message, tool calls and all."""
@@ -76,7 +77,14 @@ class TurnPlay:
     """`run` it once; `stop` it at any time."""
 
     def __init__(
-        self, turn: OpenTurn, *, settings: Settings, database: Database, meter: Meter, events: TurnEvents
+        self,
+        turn: OpenTurn,
+        *,
+        settings: Settings,
+        database: Database,
+        meter: Meter,
+        events: TurnEvents,
+        search: WebSearch | None,
     ) -> None:
         self.turn = turn
         self.roster: Sequence[Member] = turn.roster
@@ -84,6 +92,7 @@ class TurnPlay:
         self._database = database
         self._meter = meter
         self._events = events
+        self._search = search
         self._seq = 0
         self._position = 0
         self._steps: list[_Step] = []
@@ -139,7 +148,7 @@ class TurnPlay:
             told.prompt,
             message_history=told.history,
             model=step.model,
-            deps=ToolContext(self.turn.user_id, self.turn.room_id),
+            deps=ToolContext(self.turn.user_id, self.turn.room_id, self._search),
             instructions=self._goal(),
             model_settings=settings_of(member),
             usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),

@@ -19,6 +19,7 @@ from pantheon.turns.meter import Meter
 from pantheon.workspace.start_turn import start_turn
 from pantheon.workspace.turn import LEASE, OpenTurn
 from pantheon.workspace.turn_events import TurnEvents
+from pantheon.workspace.web_search import web_search
 
 if TYPE_CHECKING:
     from pantheon.workspace.play_turn import TurnPlay
@@ -37,6 +38,7 @@ class TurnRunner:
         self._settings = settings
         self._database = database
         self._meter = meter
+        self._search = web_search(settings)
         self._name = ids.uuid7().hex
         self._plays: dict[UUID, tuple[TurnPlay, asyncio.Task[None]]] = {}
         self._beating: asyncio.Task[None] | None = None
@@ -80,7 +82,14 @@ class TurnRunner:
     def _play(self, turn: OpenTurn) -> None:
         from pantheon.workspace.play_turn import TurnPlay
 
-        play = TurnPlay(turn, settings=self._settings, database=self._database, meter=self._meter, events=self.events)
+        play = TurnPlay(
+            turn,
+            settings=self._settings,
+            database=self._database,
+            meter=self._meter,
+            events=self.events,
+            search=self._search,
+        )
         task = asyncio.create_task(play.run())
         self._plays[turn.id] = (play, task)
         task.add_done_callback(lambda done: self._ended(turn.id, done))
@@ -113,6 +122,8 @@ class TurnRunner:
             self._beating.cancel()
             with suppress(asyncio.CancelledError):
                 await self._beating
+        if self._search is not None:
+            await self._search.close()
 
     def _ended(self, turn_id: UUID, task: asyncio.Task[None]) -> None:
         del self._plays[turn_id]
