@@ -3,9 +3,9 @@
 Runs before the holds of such calls expire, so what their people were given is paid for out of what was set aside.
 """
 
-from contextlib import suppress
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, exists, func, select, update
 
 from pantheon import clock, failpoints
@@ -22,6 +22,8 @@ from pantheon.turns.spender import Spender
 
 _BATCH = 200
 
+_logger = structlog.get_logger(__name__)
+
 
 async def recover_calls(database: Database) -> int:
     """Answers how many were ended."""
@@ -31,10 +33,14 @@ async def recover_calls(database: Database) -> int:
     failpoints.reach("recovery.found")
     recovered = 0
     for call_id in ids:
-        # A transaction each: a wallet that somebody holds locked is left for the next run.
-        with suppress(DatabaseBusyError):
+        # A transaction each: a wallet that somebody holds locked, or a call that cannot be ended, keeps no other waiting.
+        try:
             async with database.transaction() as tx:
                 recovered += await recover_call(tx, call_id)
+        except DatabaseBusyError:
+            pass
+        except Exception as error:
+            _logger.error("call_not_recovered", call_id=str(call_id), exc_info=error)
     return recovered
 
 

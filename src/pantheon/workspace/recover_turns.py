@@ -1,9 +1,9 @@
 """Ends turns whose process died: what was said is kept, what was used is settled, the rest of the hold goes back."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, func, insert, select, update
 
 from pantheon import clock, ids
@@ -18,6 +18,8 @@ from pantheon.workspace.turn_events import TurnEvent, write_events
 
 _BATCH = 100
 
+_logger = structlog.get_logger(__name__)
+
 
 async def recover_turns(database: Database, settings: Settings) -> int:
     """Answers how many were ended."""
@@ -26,9 +28,13 @@ async def recover_turns(database: Database, settings: Settings) -> int:
         due = list(await tx.scalars(select(turns.c.id).where(*overdue).order_by(turns.c.leased_until).limit(_BATCH)))
     recovered = 0
     for turn_id in due:
-        with suppress(DatabaseBusyError):
+        try:
             async with database.transaction() as tx:
                 recovered += await _recover(tx, settings, turn_id)
+        except DatabaseBusyError:
+            pass
+        except Exception as error:
+            _logger.error("turn_not_recovered", turn_id=str(turn_id), exc_info=error)
     return recovered
 
 
