@@ -33,7 +33,7 @@ async def recover_calls(database: Database) -> int:
     failpoints.reach("recovery.found")
     recovered = 0
     for call_id in ids:
-        # A transaction each: a wallet that somebody holds locked, or a call that cannot be ended, keeps no other waiting.
+        # A transaction each: a locked wallet, or a call that cannot be ended, keeps no other waiting.
         try:
             async with database.transaction() as tx:
                 recovered += await recover_call(tx, call_id)
