@@ -2,22 +2,31 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
+
 from pantheon import settings as all_settings
+from pantheon.api.server import bind, serving
 from pantheon.runtime import Runtime, open_runtime
 from pantheon.turns.recover_calls import recover_calls
 from pantheon.turns.spender import Spender
-from tests.crash.processes import forks
+from pantheon.users.create_api_key import create_api_key
+from pantheon.users.rights import Scope
+from pantheon.web.app import create_app
+from tests.crash.processes import SECONDS, forks, free_port
+from tests.installation import TEST
 from tests.turns.metering import ALIAS, HELLO, Metering
 
 BODY = {"model": ALIAS, "messages": HELLO, "stream": True, "max_tokens": 100}
 
 
-def call(person: Metering, failpoint: str | None = None, *, takes: int | None = None) -> Any:
+@asynccontextmanager
+async def call(person: Metering, failpoint: str | None = None, *, takes: int | None = None) -> AsyncIterator[Any]:
     """A process that makes one call, and leaves after so many chunks where that is told."""
-    return started(_call, person, failpoint, person.spender, takes)
+    yield started(call_once, person, failpoint, person.spender, takes)
 
 
 def recover(m: Metering, failpoint: str | None = None) -> Any:
@@ -25,7 +34,43 @@ def recover(m: Metering, failpoint: str | None = None) -> Any:
     return started(_recover, m, failpoint)
 
 
-async def _call(runtime: Runtime, spender: Spender, takes: int | None) -> None:
+@asynccontextmanager
+async def call_over_http(
+    person: Metering, failpoint: str | None = None, *, takes: int | None = None
+) -> AsyncIterator[Any]:
+    """The same through the gateway: the process serves it, and the caller is here."""
+    it, port = person.installation.runtime, free_port()
+    _, key = await create_api_key(
+        it.database, it.settings, user_id=person.user_id, name="client", scopes=[Scope.MODELS_CALL], actor=TEST
+    )
+    process = started(_serve, person, failpoint, port)
+    reading = asyncio.create_task(_read(process, f"http://127.0.0.1:{port}", key, takes))
+    yield process
+    await reading
+
+
+async def _read(process: Any, url: str, key: str, takes: int | None) -> None:
+    taken, headers = 0, {"Authorization": f"Bearer {key}"}
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=SECONDS) as client:
+        while process.exitcode is None:
+            try:
+                async with client.stream("POST", "/v1/chat/completions", json=BODY) as answer:
+                    async for line in answer.aiter_lines():
+                        taken += '"content"' in line
+                        if taken == takes:
+                            return
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.02)
+            except httpx2.TransportError:
+                return
+
+
+async def _serve(runtime: Runtime, port: int) -> None:
+    async with serving(create_app(runtime), bind("127.0.0.1", port)):
+        await asyncio.Event().wait()
+
+
+async def call_once(runtime: Runtime, spender: Spender, takes: int | None) -> None:
     chunks = (await runtime.meter.start(spender, BODY)).chunks()
     taken = 0
     async for _ in chunks:

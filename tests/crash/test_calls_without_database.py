@@ -13,7 +13,7 @@ from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
 from pantheon.ledger.verify import verify
 from pantheon.models.tokens import input_tokens
 from pantheon.turns.recover_calls import recover_calls
-from tests.crash.callers import call
+from tests.crash.callers import call_once, started
 from tests.crash.processes import SECONDS
 from tests.crash.test_kill_calls import die, is_noted, is_overdue
 from tests.installation import eventually, installed
@@ -37,7 +37,7 @@ async def test_an_answer_is_given_whole_and_paid_once_the_database_is_back(home:
         chunks = (await m.start()).chunks()
         first = [await anext(chunks) for _ in range(3)]
         dying = await m.another(10**6)
-        process = call(dying, "call.read")
+        process = started(call_once, dying, "call.read", dying.spender, None)
         await eventually(lambda: is_noted(dying, 3), seconds=SECONDS)
 
         os.kill(server.pid, end)

@@ -16,7 +16,7 @@ from pantheon.models.tokens import input_tokens
 from pantheon.turns.admit_call import LONGEST_CALL
 from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.expire_holds import expire_holds
-from tests.crash.callers import call, recover
+from tests.crash.callers import call, call_over_http, recover
 from tests.crash.processes import SECONDS
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import DONE, Script, ScriptedProvider, answered, delta, event, serving
@@ -31,11 +31,8 @@ WHOLE = 9 + 6 * 10
 
 GIVEN_BACK = ("released", 0)
 PAID = ("settled", WHOLE)
-
-
-def noted(tokens: int) -> tuple[str, int]:
-    """What was written down of a call before its process died."""
-    return "settled", COUNTED + tokens * 10
+NOTED = ("settled", -1)
+"""Paid for as many tokens as were written down, where any were."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,14 @@ class Kill:
     fails: bool = False
     """The provider answers with an error."""
     takes: int | None = None
+    """Its person leaves after so many chunks, and the provider says no more."""
     progress: bool = False
     """The second half of the answer comes once the first is written down, and not at once."""
+
+    def leaves_after(self, noted: int) -> tuple[str, int] | None:
+        if self.leaves is not NOTED:
+            return self.leaves
+        return ("settled", COUNTED + noted * 10) if noted else GIVEN_BACK
 
 
 KILLS = {
@@ -60,15 +63,15 @@ KILLS = {
     "before the provider is asked": Kill("call.funded", GIVEN_BACK),
     "while the provider thinks": Kill(None, GIVEN_BACK),
     "at the first piece": Kill("call.chunk", GIVEN_BACK),
-    "once it was handed on": Kill("call.handed", GIVEN_BACK),
-    "once it is noted how far the call got": Kill("call.progress", noted(3), progress=True),
-    "in the middle of the answer": Kill("call.chunk:5", noted(3), progress=True),
-    "once the answer was read": Kill("call.read", noted(3), progress=True),
+    "once it was handed on": Kill("call.handed", NOTED),
+    "once it is noted how far the call got": Kill("call.progress", NOTED, progress=True),
+    "in the middle of the answer": Kill("call.chunk:5", NOTED, progress=True),
+    "once the answer was read": Kill("call.read", NOTED, progress=True),
     "once it is paid, before anybody knows": Kill("lane.committed:2", PAID),
     "once it is paid": Kill("call.posted", PAID),
     "once the end is written down": Kill("call.recorded", PAID),
-    "once somebody left": Kill("call.read", GIVEN_BACK, takes=2),
-    "once what somebody left is paid": Kill("lane.committed:2", noted(2), takes=2),
+    "once somebody left": Kill("call.read", NOTED, takes=3),
+    "once what somebody left is paid": Kill("lane.committed:2", ("settled", COUNTED + 3 * 10), takes=3),
     "within giving back what a failed call had": Kill("lane.committed:2", GIVEN_BACK, fails=True),
 }
 
@@ -76,19 +79,26 @@ TOLD = event({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 
 
 
 @pytest.mark.parametrize(
-    "recoveries",
+    ("over_http", "recoveries"),
     [
-        pytest.param([], id="recovered at once"),
+        pytest.param(False, [], id="recovered at once"),
+        pytest.param(True, [], id="through the gateway", marks=pytest.mark.prove),
         pytest.param(
+            False,
             ["recovery.found", *(f"recovery.{done}:{time}" for time in (1, 3) for done in ("posted", "recorded"))],
             id="recoveries are killed as well",
             marks=pytest.mark.prove,
         ),
     ],
 )
-async def test_what_was_given_is_paid_and_the_rest_goes_back(install: Install, recoveries: list[str]) -> None:
+async def test_what_was_given_is_paid_and_the_rest_goes_back(
+    install: Install, over_http: bool, recoveries: list[str]
+) -> None:
     async with metering(install, funds=0, worker=False, payments=False) as m:
-        people = dict(zip(KILLS, await asyncio.gather(*(killed(m, kill) for kill in KILLS.values())), strict=True))
+        people = dict(
+            zip(KILLS, await asyncio.gather(*(killed(m, kill, over_http) for kill in KILLS.values())), strict=True)
+        )
+        expected = {name: KILLS[name].leaves_after(noted(person)) for name, person in people.items()}
         database = m.installation.runtime.database
         assert await recover_calls(database) == 0
 
@@ -97,11 +107,9 @@ async def test_what_was_given_is_paid_and_the_rest_goes_back(install: Install, r
             await die(recover(m, failpoint))
         await recover_calls(database)
 
-        assert {name: left_by(person) for name, person in people.items()} == {
-            name: kill.leaves for name, kill in KILLS.items()
-        }
+        assert {name: left_by(person) for name, person in people.items()} == expected
         assert {name: person.balances for name, person in people.items()} == {
-            name: (kill.funds - (kill.leaves[1] if kill.leaves else 0), 0) for name, kill in KILLS.items()
+            name: (KILLS[name].funds - (left[1] if left else 0), 0) for name, left in expected.items()
         }
         assert m.installation.rows("SELECT FROM holds WHERE state = 'placed'") == []
         assert m.installation.rows("SELECT FROM draws WHERE state = 'open'") == []
@@ -109,29 +117,36 @@ async def test_what_was_given_is_paid_and_the_rest_goes_back(install: Install, r
         assert (await recover_calls(database), await expire_holds(database)) == (0, 0)
 
 
-async def killed(m: Metering, kill: Kill) -> Metering:
+async def killed(m: Metering, kill: Kill, over_http: bool) -> Metering:
     """A person whose only call was cut off by the death of its process."""
     second_half = asyncio.Event()
     pieces: list[bytes | asyncio.Event] = [delta("abc")] * 3
-    pieces += [second_half] * kill.progress + [delta("def")] * 3 + [delta("", "stop"), TOLD, DONE]
+    pieces += (
+        [second_half] * (kill.progress or kill.takes is not None) + [delta("def")] * 3 + [delta("", "stop"), TOLD, DONE]
+    )
     script = Script(pieces if kill.failpoint else [second_half])
     if kill.fails:
         script = answered({"error": {"message": "no"}}, status=400)
     async with serving(ScriptedProvider(script)) as provider:
         person = replace(await m.another(kill.funds), provider=provider)
-        process = call(person, kill.failpoint, takes=kill.takes)
-        if kill.progress:
-            await eventually(lambda: is_noted(person, 3), seconds=SECONDS)
-            second_half.set()
-        if kill.failpoint is None:
-            await eventually(lambda: was_asked(person), seconds=SECONDS)
-            process.kill()
-        await die(process)
+        make = call_over_http if over_http else call
+        async with make(person, kill.failpoint, takes=kill.takes) as process:
+            if kill.progress:
+                await eventually(lambda: is_noted(person, 3), seconds=SECONDS)
+                second_half.set()
+            if kill.failpoint is None:
+                await eventually(lambda: was_asked(person), seconds=SECONDS)
+                process.kill()
+            await die(process)
     return person
 
 
 async def is_noted(person: Metering, tokens: int) -> bool:
-    return [row["delivered_output"] for row in person.calls] == [tokens]
+    return noted(person) == tokens
+
+
+def noted(person: Metering) -> int:
+    return sum(row["delivered_output"] for row in person.calls)
 
 
 def is_overdue(m: Metering) -> None:
