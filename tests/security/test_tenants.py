@@ -16,6 +16,8 @@ from tests.turns.used import use
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
 METHODS = ("get", "post", "put", "patch", "delete")
+NOBODYS = ("/v1/models/{model_alias}",)
+"""Routes whose ids are of things that everybody may see."""
 
 
 async def _things_of(installation: Installation, person: Person) -> dict[str, str]:
@@ -87,7 +89,7 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
     analyst = await installation.person(Role.ANALYST, email="analyst@example.com")
     things = await _things_of(installation, ada)
     before = _everything(installation)
-    routes = await _routes_with_ids(installation)
+    routes = [(method, path) for method, path in await _routes_with_ids(installation) if path not in NOBODYS]
     assert len(routes) >= 28
 
     for method, path in routes:

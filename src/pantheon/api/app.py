@@ -7,6 +7,9 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from pantheon import VERSION
 from pantheon.api import problems
+from pantheon.api.gateway.chat_request import MAX_BODY_BYTES as MAX_CHAT_BYTES
+from pantheon.api.gateway.errors import DESCRIPTION as OPENAI_ERRORS
+from pantheon.api.gateway.errors import OpenAIErrorsMiddleware
 from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware, Uploads
 from pantheon.api.routes import (
     admin_payments,
@@ -18,6 +21,7 @@ from pantheon.api.routes import (
     api_keys,
     auth,
     files,
+    gateway,
     health,
     limits,
     metrics,
@@ -47,15 +51,17 @@ def create_api(runtime: Runtime) -> FastAPI:
             allow_credentials=False,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-Id"],
+            expose_headers=["Idempotency-Replayed", "Retry-After", "X-Pantheon-Receipt", "X-Request-Id"],
         )
     price_lists = (admin_rate_cards.PATH, f"{admin_rate_cards.PATH}/preview", "/admin/prices/preview")
     sizes = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}
+    sizes[gateway.PATH] = MAX_CHAT_BYTES
     uploads = Uploads(files.UPLOAD_PATH, files.MAX_BODY_BYTES, files.MAX_BODY_SECONDS)
     app.add_middleware(
         BodyLimitMiddleware, limit=MAX_BODY_BYTES, limits=sizes, seconds=MAX_BODY_SECONDS, uploads=uploads
     )
     app.add_middleware(RequestMiddleware, https=runtime.settings.secure_cookies)
+    app.add_middleware(OpenAIErrorsMiddleware)
     return app
 
 
@@ -77,6 +83,7 @@ def _routes() -> FastAPI:
     )
     # The first of all routes, because each that is asked before it takes its time.
     app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
+    app.include_router(gateway.router, responses={"default": OPENAI_ERRORS})
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
     for module in (
         health,

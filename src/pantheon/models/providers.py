@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pantheon.errors import NotFoundError
+from pantheon.errors import ModelNotFoundError
 from pantheon.models.demo import DemoProvider
 from pantheon.models.provider import HttpProvider, Limits, Provider, Quirks, shared_client
 from pantheon.settings import Settings
@@ -42,9 +42,9 @@ class Providers:
         return list(self._by_name)
 
     def get(self, name: str) -> Provider:
-        """Raises NotFoundError."""
+        """Raises ModelNotFoundError."""
         if name not in self._by_name:
-            raise NotFoundError(f"There is no model provider {name} here.")
+            raise ModelNotFoundError(f"The provider of this model, {name}, is not set up here. Choose another model.")
         return self._by_name[name]
 
     async def close(self) -> None:

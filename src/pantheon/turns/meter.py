@@ -137,7 +137,10 @@ class MeteredCall:
 
     async def _answer(self) -> AsyncGenerator[Json]:
         if not self._body.get("stream"):
-            yield (await self._provider.complete(self._body, attempts=self._attempts)).body
+            answer = (await self._provider.complete(self._body, attempts=self._attempts)).body
+            if not answer.get("choices"):
+                raise ProviderUnavailableError
+            yield answer
             return
         async with aclosing(self._provider.stream(self._body, attempts=self._attempts)) as pieces:
             async for piece in pieces:

@@ -1,0 +1,87 @@
+"""Errors under /v1 as OpenAI writes them, so that its libraries raise what they raise for OpenAI itself."""
+
+from collections.abc import Mapping
+from json import loads
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pantheon import exact_json
+from pantheon.api.problems import problem_of
+from pantheon.errors import PantheonError
+
+_PREFIX = "/v1"
+_PROBLEM = (b"content-type", b"application/problem+json")
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+DESCRIPTION: dict[str, Any] = {
+    "description": "What went wrong, as OpenAI says it. `code` is one of ours.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type", "param", "code"],
+                        "properties": {
+                            "message": {"type": "string"},
+                            "type": {"type": "string"},
+                            "param": {"type": ["string", "null"]},
+                            "code": {"type": "string"},
+                        },
+                    }
+                },
+            }
+        }
+    },
+}
+
+
+def error_of(error: PantheonError, **extras: Any) -> dict[str, Any]:
+    """As the body of an answer, or an event in a stream."""
+    return _translated(loads(bytes(problem_of(error).body)) | extras)
+
+
+def _translated(problem: Mapping[str, Any]) -> dict[str, Any]:
+    status = problem["status"]
+    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+    known = ("title", "status", "detail", "type", "param", "code")
+    extras = {name: value for name, value in problem.items() if name not in known}
+    named = {"message": problem["detail"], "type": kind, "param": problem.get("param"), "code": problem["code"]}
+    return {"error": named | extras}
+
+
+class OpenAIErrorsMiddleware:
+    """Rewrites the problem details of every answer under /v1, whoever made it: a route, a limit, or no route at all."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{_PREFIX}/"):
+            await self._app(scope, receive, send)
+            return
+        held: Message | None = None
+
+        async def send_translated(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and _PROBLEM in message["headers"]:
+                held = message
+            elif held is not None:
+                body = exact_json.dumps(_translated(loads(message["body"]))).encode()
+                ours = {b"content-type": b"application/json", b"content-length": str(len(body)).encode()}
+                kept = [(name, value) for name, value in held["headers"] if name not in ours]
+                await send({**held, "headers": [*kept, *ours.items()]})
+                await send({**message, "body": body})
+                held = None
+            else:
+                await send(message)
+
+        await self._app(scope, receive, send_translated)
