@@ -3,11 +3,13 @@
 import pytest
 from playwright.async_api import Page
 
+from pantheon.money.rate_card import Usage
 from pantheon.users.rights import Role
 from pantheon.wallets.grant_credits import grant_credits
 from tests.browser.conftest import OpenPage
 from tests.browser.people import sign_in, start_top_up
-from tests.installation import TEST, Installation
+from tests.installation import TEST, Installation, Person
+from tests.turns.used import use
 
 _TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _NAMELESS = """() => [...document.querySelectorAll("input:not([type=hidden], [hidden]), select, button, a, img")]
@@ -46,9 +48,18 @@ async def test_every_page_fits_and_its_parts_have_names(
     for note in ("x" * 256, "Thank you"):
         await grant_credits(installation.runtime.database, TEST, user_id=user["id"], amount="9999.999999999", note=note)
 
+    call = await use(installation, Person(user["id"], long, {}), Usage(input=123_456_789, output=1), drawn=10**9)
     await start_top_up(page, "$50.00")
     await check(page)
-    for path in ("/wallet", "/account", "/admin", f"/admin/users/{user['id']}", "/nowhere"):
+    for path in (
+        "/wallet",
+        "/usage",
+        f"/receipts/{call}",
+        "/account",
+        "/admin",
+        f"/admin/users/{user['id']}",
+        "/nowhere",
+    ):
         await page.goto(installation.url + path)
         await check(page)
     await page.goto(installation.url + "/account")

@@ -2,6 +2,7 @@
 
 from pantheon.money.amounts import CREDIT_DECIMALS, format_decimal
 from pantheon.money.currencies import Currency
+from pantheon.turns.view_receipt import UNIT_PRICE_DECIMALS
 
 MINUS = "−"
 
@@ -19,6 +20,15 @@ def credits_text(nanocredits: int, *, signed: bool = False) -> str:
     if nanocredits and not shown:
         return f"{sign}<0.01"
     return sign + grouped(shown, decimals=_SHOWN_DECIMALS, least=_SHOWN_DECIMALS)
+
+
+def exact_text(nanocredits: int) -> str:
+    """All decimals, for receipts: what a call costs is often less than a hundredth of a credit."""
+    return (MINUS if nanocredits < 0 else "") + format_decimal(abs(nanocredits), decimals=CREDIT_DECIMALS, least=2)
+
+
+def per_million_text(unit_price: int) -> str:
+    return format_decimal(unit_price, decimals=UNIT_PRICE_DECIMALS, least=2)
 
 
 def money_text(minor: int, currency: Currency) -> str:

@@ -6,7 +6,7 @@ from pantheon.api.app import create_api
 from pantheon.runtime import Runtime
 from pantheon.web import errors, rendering
 from pantheon.web.forms import close_form
-from pantheon.web.routes import account, admin, admin_payments, admin_prices, sign_in, sign_up, top_ups, wallet
+from pantheon.web.routes import account, admin, admin_payments, admin_prices, sign_in, sign_up, top_ups, usage, wallet
 from pantheon.web.static_files import StaticPages
 
 
@@ -15,7 +15,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     rendering.install(app, runtime.settings)
     errors.install(app)
     pages = APIRouter(include_in_schema=False, dependencies=[Depends(close_form)])
-    for module in (sign_in, sign_up, wallet, top_ups, account, admin, admin_payments, admin_prices):
+    for module in (sign_in, sign_up, wallet, top_ups, usage, account, admin, admin_payments, admin_prices):
         pages.include_router(module.router)
     app.include_router(pages)
     app.mount("/static", StaticPages())

@@ -1,7 +1,7 @@
 """Templates into answers. Every page says what it may load, and no page of somebody is kept by a browser or proxy."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from pantheon.payments.stripe.client import API_VERSION
 from pantheon.settings import Settings
-from pantheon.web.amounts import credits_text, money_text, worth_text
+from pantheon.web.amounts import credits_text, exact_text, money_text, per_million_text, worth_text
 from pantheon.web.static_files import address_of
 from pantheon.web.visitors import Visitor
 
@@ -57,17 +57,25 @@ def _environment(settings: Settings) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"static": address_of, "currency": settings.money, "stripe_script": STRIPE_SCRIPT}
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "credits": credits_text,
+        "exact": exact_text,
+        "per_million": per_million_text,
         "money": lambda minor: money_text(minor, settings.money),
         "worth": lambda nanocredits: worth_text(nanocredits, settings.worth_of(nanocredits), settings.money),
         "moment": _moment,
+        "day": _day,
     }
+    environment.filters |= filters
     return environment
 
 
 def _moment(at: datetime) -> str:
     return f"{at.day} {at:%b %Y, %H:%M}"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
 
 
 def path_of(request: Request) -> str:

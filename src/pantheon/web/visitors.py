@@ -17,7 +17,7 @@ from pantheon.wallets.notice_balance import Notice, find_notice
 
 HOME = "/wallet"
 
-_OWN_PATH = re.compile(r"/(wallet|account|admin)(/[A-Za-z0-9-]+)*(\?[A-Za-z0-9=&_.%+-]*)?")
+_OWN_PATH = re.compile(r"/(wallet|usage|receipts|account|admin)(/[A-Za-z0-9-]+)*(\?[A-Za-z0-9=&_.%+-]*)?")
 
 
 @dataclass(frozen=True)
