@@ -51,15 +51,16 @@ async def test_every_page_fits_and_its_parts_have_names(
     call = await use(installation, Person(user["id"], long, {}), Usage(input=123_456_789, output=1), drawn=10**9)
     await start_top_up(page, "$50.00")
     await check(page)
-    for path in (
+    pages = (
         "/wallet",
         "/usage",
         f"/receipts/{call}",
         "/account",
         "/admin",
-        f"/admin/users/{user['id']}",
-        "/nowhere",
-    ):
+        "/admin/prices",
+        "/admin/prices/versions/1",
+    )
+    for path in (*pages, f"/admin/users/{user['id']}", "/nowhere"):
         await page.goto(installation.url + path)
         await check(page)
     await page.goto(installation.url + "/account")

@@ -125,7 +125,7 @@ async def test_what_cannot_be_imported_is_said_on_the_page(installation: Install
     owner = await visit(await installation.person(Role.OWNER))
     for document, fields, said in (
         (price_list(), {"margin": "x"}, "Margin must be a plain decimal number."),
-        (price_list(), {"only": "nobody"}, "nobody cannot be imported"),
+        (price_list(), {"only": "nobody"}, "leave them out: nobody (the list has no price for it)"),
         ({}, {}, "The price list cannot be read"),
         (price_list(), {"effective_at": "2020-01-01T00:00"}, "Effective at must be in the future"),
         (price_list(), {"effective_at": "soon"}, "Effective at must be a date and a time."),

@@ -175,6 +175,8 @@ async def _import(
         preview = PreviewAnswer.of(proposal, settings.credits_per_dollar)
         fields: dict[str, Any] = {**preview.model_dump(mode="json"), "published": None}
         text = f"{diff_text(preview)}{refused_text(preview.refused)}"
+        if request.provider not in {"demo", "openrouter", *(known.name for known in settings.model_providers)}:
+            text += f"\n\nNobody is called yet for these: MODEL_PROVIDERS has no {request.provider}."
         if not as_json:
             typer.echo(text)
         # Asked outside of any transaction: people read as long as they like.

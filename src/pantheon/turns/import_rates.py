@@ -128,7 +128,7 @@ class _Reader:
         """Whoever names a model wants it: it is never left out in silence."""
         mine = [model for model in models.values() if model.provider == self.provider]
         found = {name for model in mine for name in (model.alias, model.provider_model)}
-        for name in sorted(only - found):
-            asked = own[name].provider_model if name in own else name
-            why = refused.get(asked, "the list has no price for it")
-            raise InvalidInputError(f"The model {name} cannot be imported: {why}")
+        asked = {name: own[name].provider_model if name in own else name for name in sorted(only - found)}
+        told = [f"{name} ({refused.get(model, 'the list has no price for it')})" for name, model in asked.items()]
+        if told:
+            raise InvalidInputError(f"These models cannot be imported, so leave them out: {', '.join(told)}")
