@@ -121,7 +121,7 @@ async def _run_http(port: int, wallets: int, seconds: float) -> Sample:
 
 async def bench_webhooks(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
     """Events stored, and the time until their credits can be spent."""
-    events, paced = (100, 50) if plan.quick else (1500, 50)
+    events, paced = (100, 50) if plan.quick else (4000, 50)
     database = BenchDatabase(running, "bench_webhooks")
     database.open_wallets(events + paced * 10, grants=0)
     return await webhooks.measure(database, events=events, paced=paced)

@@ -23,7 +23,7 @@ from pantheon.web.app import create_app
 from pantheon.worker.run import working
 
 SECRET = "whsec_0123456789abcdef0123456789abcdef"
-CONNECTIONS = 32
+CONNECTIONS = 64
 
 _TOP_UPS = """
     INSERT INTO top_ups (id, user_id, wallet_id, amount_minor, currency, credits, credits_per_major, livemode,
