@@ -53,7 +53,7 @@ async def test_an_answer_is_given_whole_and_paid_once_the_database_is_back(home:
         assert [(row["state"], row["outcome"]) for row in m.calls] == [("settled", "completed")]
         assert [(row["charged"], row["overrun"], row["body"]["quality"]) for row in m.receipts] == [(39, 0, "provider")]
         assert m.balances == (10**6 - 39, 0)
-        is_overdue(m)
+        is_overdue(m.installation)
         assert await recover_calls(m.installation.runtime.database) == 1
         assert [(row["charged"], row["body"]["quality"]) for row in dying.receipts] == [(COUNTED + 30, "estimated")]
         assert dying.balances == (10**6 - COUNTED - 30, 0)

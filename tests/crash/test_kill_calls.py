@@ -102,7 +102,7 @@ async def test_what_was_given_is_paid_and_the_rest_goes_back(
         database = m.installation.runtime.database
         assert await recover_calls(database) == 0
 
-        is_overdue(m)
+        is_overdue(m.installation)
         for failpoint in recoveries:
             await die(recover(m, failpoint))
         await recover_calls(database)
@@ -149,11 +149,9 @@ def noted(person: Metering) -> int:
     return sum(row["delivered_output"] for row in person.calls)
 
 
-def is_overdue(m: Metering) -> None:
+def is_overdue(it: Installation) -> None:
     """As if the processes had died long ago."""
-    m.installation.execute(
-        "UPDATE calls SET started_at = now() - %s - %s, expires_at = now()", LONGEST_CALL, LONGEST_CALL
-    )
+    it.execute("UPDATE calls SET started_at = now() - %s - %s, expires_at = now()", LONGEST_CALL, LONGEST_CALL)
 
 
 async def was_asked(person: Metering) -> bool:
