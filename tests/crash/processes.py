@@ -24,7 +24,7 @@ from pantheon.worker.run import working
 from tests.installation import WEBHOOK_SECRET, Installation, installed
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["pytest", "stripe", "httpx", "tests.crash.processes"])
+forks.set_forkserver_preload(["pytest", "stripe", "httpx", "tests.crash.processes", "pantheon.workspace.play_turn"])
 
 SECONDS = 30
 

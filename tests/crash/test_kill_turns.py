@@ -1,0 +1,106 @@
+"""A process that works on a turn is killed (kill -9): what was said is kept, what was noted is paid, none is held."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pantheon.runtime import Runtime
+from pantheon.workspace.recover_turns import recover_turns
+from tests.crash.callers import started
+from tests.crash.processes import SECONDS
+from tests.installation import Installation, eventually
+from tests.models.scripted_provider import Script, delta, streamed
+from tests.workspace.test_turns import asks, workplace
+
+Install = Callable[..., AbstractAsyncContextManager[Installation]]
+
+
+async def work_on(runtime: Runtime, user_id: UUID, session_id: str, message: str) -> None:
+    """Begins a turn and works on it for as long as the process lives."""
+    await runtime.turns.start(user_id=user_id, api_key_id=None, session_id=UUID(session_id), message=message)
+    await asyncio.Event().wait()
+
+
+SPEAKS_FOR_EVER = Script([delta("I say "), delta("this"), asyncio.Event()])
+
+
+@pytest.mark.parametrize(
+    ("mode", "scripts", "said"),
+    [
+        ("manual", [SPEAKS_FOR_EVER], [("Ada", "I say this", "failed")]),
+        (
+            "roundtable",
+            [streamed("First."), SPEAKS_FOR_EVER],
+            [("Ada", "First.", "completed"), ("Bob", "I say this", "failed")],
+        ),
+        ("orchestrator", [asks(("bob", "Speak.")), SPEAKS_FOR_EVER], [("Bob", "I say this", "failed")]),
+    ],
+)
+async def test_a_turn_whose_process_dies_is_ended_by_another(
+    install: Install, mode: str, scripts: list[Script], said: list[tuple[str, str, str]]
+) -> None:
+    async with workplace(install, *scripts) as w:
+        m, database = w.m, w.m.installation.runtime.database
+        session = await w.room(mode, "ada", "bob")
+        process = started(work_on, m, None, m.user_id, session, "@ada, please speak")
+
+        async def is_noted() -> bool:
+            noted = m.installation.rows("SELECT FROM calls WHERE state = 'open' AND delivered_output > 0")
+            deltas = m.installation.rows("SELECT FROM turn_events WHERE data ->> 'text' = 'this'")
+            return bool(noted and deltas)
+
+        await eventually(is_noted, seconds=SECONDS)
+        [turn] = m.installation.rows("SELECT id FROM turns")
+        following = asyncio.create_task(w.events(str(turn["id"])))
+        process.kill()
+        process.join(SECONDS)
+
+        settings = m.installation.runtime.settings
+        assert await recover_turns(database, settings) == 0
+        m.installation.execute("UPDATE turns SET leased_until = now() - interval '1 second'")
+        assert await recover_turns(database, settings) == 1
+        assert await recover_turns(database, settings) == 0
+
+        told = (await w.get(f"/turns/{turn['id']}")).json()
+        assert (told["status"], told["error_code"], told["assistant_output"]) == (
+            "failed",
+            "turn_interrupted",
+            "I say this",
+        )
+        messages = (await w.get(f"/sessions/{session}/messages")).json()["messages"]
+        assert [(each["agent_name"], each["content"], each["state"]) for each in messages[1:]] == said
+        # Everything that was noted is paid, nothing is held, and whoever followed has seen the end.
+        assert m.balances == (10**6 - sum(receipt["charged"] for receipt in m.receipts), 0)
+        assert m.installation.rows("SELECT FROM calls WHERE state = 'open'") == []
+        assert m.receipts[-1]["body"]["quality"] == "estimated"
+        events: list[Any] = await following
+        assert (events[-1][1], [number for number, _, _ in events]) == ("turn_failed", list(range(1, len(events) + 1)))
+        # The session is free for the next message.
+        m.provider.scripts[:] = [streamed("Again.")]
+        assert (await w.send(session, "@ada again")).status_code == 201
+
+
+async def test_a_stop_from_another_process_is_heard(install: Install) -> None:
+    async with workplace(install, SPEAKS_FOR_EVER) as w:
+        m = w.m
+        session = await w.room("roundtable", "ada")
+        process = started(work_on, m, None, m.user_id, session, "Speak")
+
+        async def speaks() -> bool:
+            return bool(m.installation.rows("SELECT FROM turn_events WHERE event = 'step_delta'"))
+
+        await eventually(speaks, seconds=SECONDS)
+        [turn] = m.installation.rows("SELECT id FROM turns")
+        await w.post(f"/turns/{turn['id']}/stop")
+
+        async def is_over() -> bool:
+            return bool((await w.get(f"/turns/{turn['id']}")).json()["status"] == "stopped")
+
+        await eventually(is_over, seconds=SECONDS)
+        assert m.balances == (10**6 - m.receipts[0]["charged"], 0)
+        process.kill()
+        process.join(SECONDS)
