@@ -29,6 +29,7 @@ from pantheon.api.routes import (
     sessions,
     statements,
     top_ups,
+    turns,
     usage,
     wallet,
     webhooks,
@@ -102,6 +103,7 @@ def _routes() -> FastAPI:
         agents,
         rooms,
         sessions,
+        turns,
         files,
     ):
         api.include_router(module.router)
