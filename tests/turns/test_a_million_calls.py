@@ -30,13 +30,13 @@ _WALLETS = """
     INSERT INTO wallets (id, user_id, created_at) SELECT gen_random_uuid(), id, created_at FROM users
     WHERE id NOT IN (SELECT user_id FROM wallets)
 """
-# Each person uses one of five agents in one of three rooms, and four models. Some use a hundred times more than others.
+# Each person has five agents, which have a model each, in two rooms. Some use a hundred times more than others.
 _CALLS = """
     INSERT INTO calls (id, user_id, wallet_id, hold_id, agent_id, room_id, model_alias, rate_card_version, enforcement,
                        input_counted, max_output, state, outcome, started_at, expires_at, ended_at)
     SELECT gen_random_uuid(), w.user_id, w.id, gen_random_uuid(),
-           md5(w.id::text || n %% 5)::uuid, md5(w.id::text || n %% 3)::uuid,
-           (ARRAY['gpt-4o', 'deepseek', 'claude-haiku', 'gemini-flash'])[1 + n %% 4], 1, 'enforce', 1000, 1000,
+           md5(w.id::text || n %% 5)::uuid, md5(w.id::text || n %% 5 %% 2 || 'room')::uuid,
+           (ARRAY['gpt-4o', 'deepseek', 'claude-haiku', 'gemini-flash'])[1 + n %% 5 %% 4], 1, 'enforce', 1000, 1000,
            'settled', 'completed', at, at + interval '10 minutes', at + interval '5 seconds'
     FROM (SELECT n, now() - n * interval '1 day' * %s / %s AS at, floor(power(random(), 3) * %s) AS person
           FROM generate_series(1, %s) n) c
@@ -126,5 +126,5 @@ async def _plan(database: Database) -> str:
         query = select(days.c.day, days.c.model_alias, func.sum(days.c.charged)).group_by(
             days.c.day, days.c.model_alias
         )
-        compiled = query.compile(tx.dialect, compile_kwargs={"literal_binds": True})
+        compiled = query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
         return "\n".join(line for (line,) in await tx.execute(text(f"EXPLAIN ANALYZE {compiled}".replace(":", "\\:"))))

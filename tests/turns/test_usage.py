@@ -188,6 +188,8 @@ async def test_usage_is_told_by_time_model_and_user(quiet: Installation) -> None
     second = await get(quiet, analyst, "/admin/analytics/usage", limit=1, offset=1, **span)
     assert burned == sorted(burned, reverse=True) and whole["total"] == len(burned) > 2
     assert (second["rows"], second["total"]) == ([whole["rows"][1]], whole["total"])
+    beyond = await get(quiet, analyst, "/admin/analytics/usage", offset=100, **span)
+    assert (beyond["rows"], beyond["total"]) == ([], whole["total"])
 
     async def people(window: str, as_of: str) -> tuple[int, int]:
         found = await get(quiet, analyst, "/admin/analytics/active-users", window=window, as_of=as_of)

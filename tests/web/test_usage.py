@@ -1,5 +1,8 @@
 """The pages about where credits went."""
 
+import re
+
+from pantheon import clock
 from pantheon.ids import uuid7
 from pantheon.money.rate_card import Usage
 from tests.installation import Installation
@@ -15,6 +18,26 @@ async def test_without_a_call_the_page_says_what_will_be_there(installation: Ins
     assert answer.status_code == 200
     assert "Nothing was used yet." in answer.text and 'href="/account#api-keys"' in answer.text
     assert 'href="/usage" aria-current="page"' in answer.text
+
+
+async def test_statements_are_files_for_spreadsheets(installation: Installation, visit: Visit) -> None:
+    person = await installation.person()
+    ada = await visit(person)
+    await fund(installation, person, 100)
+    installation.execute("UPDATE wallets SET created_at = now() - interval '400 days'")
+
+    [newest, *older] = re.findall(r'href="(/usage/statements/[^"]+)"', (await ada.get("/usage")).text)
+    answer = await ada.get(newest)
+
+    assert newest == f"/usage/statements/{clock.now():%Y-%m}" and len(older) == 11 and older == sorted(older)[::-1]
+    assert answer.headers["content-disposition"] == f'attachment; filename="pantheon-{clock.now():%Y-%m}.csv"'
+    assert [line.split(",")[1:4] for line in answer.text.splitlines()][1:] == [
+        ["opening_balance", "", "0"],
+        ["grant", "100", "100"],
+        ["closing_balance", "", "100"],
+    ]
+    assert (await ada.get(older[-1])).status_code == 200
+    assert (await ada.get("/usage/statements/1999-01")).status_code == 404
 
 
 async def test_usage_is_shown_by_day_and_model_and_each_call_has_a_receipt(

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from pantheon.db.engine import Database
-from pantheon.turns.usage_days import Period, usage
+from pantheon.turns.usage_days import Period, page_of, usage
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,10 @@ async def analyze_usage(
     """One page, the dearest first, and how many there are in all."""
     async with database.transaction() as tx:
         days = await usage(tx, period)
-        names = ("input_tokens", "output_tokens", "charged", "calls")
         keys = (days.c.user_id, days.c.model_alias)
-        grouped = select(*keys, *(func.sum(days.c[name]).label(name) for name in names)).group_by(*keys).cte("grouped")
-        rows = await tx.execute(
-            select(grouped)
-            .order_by(grouped.c.charged.desc(), grouped.c.user_id, grouped.c.model_alias)
-            .limit(limit)
-            .offset(offset)
-        )
-        listed = [UserUsage(row[0], row[1], *map(int, row[2:])) for row in rows]
-        total = await tx.scalar(select(func.count()).select_from(select(*keys).distinct().subquery()))
-    return listed, total or 0
+        sums = {
+            name: func.sum(days.c[name]).label(name) for name in ("input_tokens", "output_tokens", "charged", "calls")
+        }
+        grouped = select(*keys, *sums.values()).group_by(*keys)
+        rows, total = await page_of(tx, grouped, sums["charged"].desc(), *keys, limit=limit, offset=offset)
+    return [UserUsage(row[0], row[1], *map(int, row[2:-1])) for row in rows], total

@@ -62,6 +62,17 @@ async def usage(tx: Tx, period: Period | None = None) -> Subquery:
     return union_all(closed, receipts_as_usage(open_from, last)).subquery("usage")
 
 
+async def page_of(
+    tx: Tx, grouped: Select[*tuple[Any, ...]], *order: Any, limit: int | None, offset: int
+) -> tuple[list[Any], int]:
+    """One page of what was grouped, and how many groups there are in all, out of one reading of the rows."""
+    counted = grouped.add_columns(func.count().over().label("total")).order_by(*order).limit(limit).offset(offset)
+    rows = list((await tx.execute(counted)).all())
+    if rows or offset == 0:
+        return rows, rows[0].total if rows else 0
+    return [], int(await tx.scalar(select(func.count()).select_from(grouped.subquery())) or 0)
+
+
 def receipts_as_usage(first: date | None, last: date | None) -> Select[Any]:
     """Each receipt as a row of usage."""
     body = receipts.c.body

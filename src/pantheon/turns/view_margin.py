@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import Text, cast, func, select
 
 from pantheon.db.engine import Database
-from pantheon.turns.usage_days import Period, usage
+from pantheon.turns.usage_days import Period, page_of, usage
 
 By = Literal["user", "agent", "model", "day"]
 
@@ -48,13 +48,8 @@ async def view_margin(
         names = ("calls", "charged", "overrun", "calls_with_cost", "charged_with_cost", "provider_cost")
         sums = {name: func.sum(days.c[name]).label(name) for name in names}
         order = key.desc() if by == "day" else sums["charged"].desc()
-        rows = await tx.execute(
-            select(cast(key, Text).label("key"), *sums.values())
-            .group_by(key)
-            .order_by(order, key)
-            .limit(limit)
-            .offset(offset)
-        )
+        grouped = select(cast(key, Text).label("key"), *sums.values()).group_by(key)
+        rows, total = await page_of(tx, grouped, order, key, limit=limit, offset=offset)
         listed = [
             Margin(
                 key=row.key,
@@ -68,8 +63,7 @@ async def view_margin(
             )
             for row in rows
         ]
-        total = await tx.scalar(select(func.count()).select_from(select(key).distinct().subquery()))
-    return listed, total or 0
+    return listed, total
 
 
 def _value(nanocredits: int, credits_per_major: Fraction) -> int:

@@ -55,6 +55,17 @@ async def view_statement(database: Database, *, user_id: UUID, month: str) -> St
         )
 
 
+async def list_months(database: Database, *, user_id: UUID) -> list[str]:
+    """The months that have a statement, newest first."""
+    async with database.transaction() as tx:
+        created_at = await tx.scalar(select(wallets.c.created_at).where(wallets.c.user_id == user_id))
+    if created_at is None:
+        raise NotFoundError("Wallet not found.")
+    now = clock.now()
+    newest, oldest = now.year * 12 + now.month - 1, created_at.year * 12 + created_at.month - 1
+    return [f"{number // 12}-{number % 12 + 1:02}" for number in range(newest, oldest - 1, -1)]
+
+
 async def read_movements(database: Database, statement: Statement) -> AsyncIterator[Transaction]:
     """Oldest first. Read in parts, each in a transaction of its own: what is booked does not change between them."""
     for start in range(statement.after_seq, statement.last_seq, _AT_ONCE):

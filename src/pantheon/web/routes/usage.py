@@ -4,14 +4,17 @@ from datetime import timedelta
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from pantheon import clock
+from pantheon.api import csv
 from pantheon.api.dependencies import WithRuntime
+from pantheon.api.routes.statements import statement_csv
 from pantheon.turns.list_usage import list_usage
 from pantheon.turns.summarize_usage import summarize_usage
 from pantheon.turns.usage_days import Period
 from pantheon.turns.view_receipt import view_receipt
+from pantheon.wallets.view_statement import list_months, view_statement
 from pantheon.web.chart import HEIGHT, daily_bars
 from pantheon.web.history import page_number
 from pantheon.web.rendering import render
@@ -23,6 +26,7 @@ PERIODS = {7: "7 days", 30: "30 days", 90: "90 days"}
 _USUAL_DAYS = 30
 _ROWS_ON_A_PAGE = 20
 _LATEST = 10
+_MOST_MONTHS = 12
 
 METERS = {
     "input_tokens": "Input",
@@ -80,6 +84,21 @@ async def get_usage(
         pages=pages,
         latest=latest,
         calls_ever=calls_ever,
+        months=(await list_months(runtime.database, user_id=user_id))[:_MOST_MONTHS],
+    )
+
+
+@router.get("/usage/statements/{month}")
+async def get_statement(month: str, visitor: WithVisitor, runtime: WithRuntime) -> Response:
+    """A file for spreadsheets."""
+    statement = await view_statement(runtime.database, user_id=visitor.caller.user_id, month=month)
+    return StreamingResponse(
+        statement_csv(runtime.database, statement),
+        media_type=csv.MEDIA_TYPE,
+        headers={
+            "Content-Disposition": f'attachment; filename="pantheon-{statement.month}.csv"',
+            "Cache-Control": "no-store",
+        },
     )
 
 
