@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from uuid import UUID
 
 import procrastinate
 import structlog
@@ -12,6 +13,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
+from pantheon.db import jobs
 from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.sweep import sweep_top_ups
 from pantheon.runtime import Runtime
@@ -20,6 +22,7 @@ from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
 from pantheon.worker.inbox import handle_inbox
+from pantheon.workspace.parse_file import parse_file, wake_unparsed_files
 from pantheon.workspace.recover_turns import recover_turns
 
 _CONCURRENCY = 8
@@ -83,6 +86,11 @@ def _app(runtime: Runtime) -> procrastinate.App:
     connector = procrastinate.PsycopgConnector(conninfo=runtime.database.url, min_size=1, max_size=4)
     app = procrastinate.App(connector=connector)
 
+    @app.task(name=jobs.PARSE_FILE)
+    async def parse(file_id: str) -> None:
+        if runtime.storage is not None:
+            await parse_file(runtime.database, runtime.storage, UUID(file_id))
+
     @app.periodic(cron="* * * * *")
     @app.task(name="sweep", queueing_lock="sweep")
     async def sweep_each_minute(timestamp: int) -> None:
@@ -115,6 +123,8 @@ async def sweep(runtime: Runtime, app: procrastinate.App) -> None:
     await _retry_stalled_jobs(app.job_manager)
     if runtime.stripe is not None:
         await sweep_top_ups(runtime.database, runtime.stripe)
+    if runtime.storage is not None:
+        await wake_unparsed_files(runtime.database)
     await clean_up(runtime.database)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, update
 
 from pantheon import clock, ids
+from pantheon.db import jobs
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import files
 from pantheon.errors import ConflictError, FileTooLargeError, NotFoundError, RoomFullError, StorageNotConfiguredError
@@ -55,6 +56,7 @@ async def add_file(
         # The room may have been deleted meanwhile.
         if await tx.scalar(select(files.c.id).where(files.c.id == file.id, *living(user_id))) is None:
             raise NotFoundError("Room not found.")
+        await jobs.defer_parse_file(tx, file.id, user_id=user_id)
     return file
 
 

@@ -1,0 +1,37 @@
+"""The job queue. Jobs are deferred by name, in the transaction of the row that they are about.
+
+The row is the truth and the job only wakes somebody to look at it: a sweep each minute finds rows whose job was lost.
+"""
+
+from contextlib import suppress
+from uuid import UUID
+
+from procrastinate import PsycopgConnector
+from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.manager import JobManager
+from procrastinate.tasks import configure_task
+
+from pantheon.db.engine import Tx
+
+PARSE_FILE = "parse_file"
+
+_PARSED_AT_ONCE = 2
+"""Files, in the whole installation: each may take a minute and half a gigabyte, and nobody is charged for it."""
+
+_manager = JobManager(connector=PsycopgConnector())
+
+
+async def defer_parse_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> None:
+    """Wakes a worker once `tx` has committed, and never if it does not."""
+    deferrer = configure_task(
+        name=PARSE_FILE,
+        job_manager=_manager,
+        # At most one job waits for a file.
+        queueing_lock=f"{PARSE_FILE}:{file_id}",
+        # Jobs with the same lock run one after the other, so that one user's files leave room for those of others.
+        lock=f"{PARSE_FILE}:{user_id.int % _PARSED_AT_ONCE}",
+        connection=(await tx.get_raw_connection()).driver_connection,
+    )
+    with suppress(AlreadyEnqueued):
+        async with tx.begin_nested():
+            await deferrer.defer_async(file_id=str(file_id))
