@@ -16,8 +16,10 @@ from tests.turns.metering import ALIAS, HELLO, Metering, metering
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
-NEVER = Script([asyncio.Event()])
-"""An answer that does not begin, so that its call stays under way."""
+
+def never(times: int) -> list[Script]:
+    """Answers that do not begin, so that their calls stay under way."""
+    return [Script([asyncio.Event()]) for _ in range(times)]
 
 
 async def started(m: Metering, many: int, *meters: Meter) -> tuple[list[MeteredCall], list[TooManyRequestsError]]:
@@ -44,7 +46,7 @@ async def leave(m: Metering, *calls: MeteredCall) -> None:
 async def test_of_calls_at_once_no_more_begin_than_the_rate_allows(
     install: Install, setting: str, bucket: str, seconds: int
 ) -> None:
-    async with metering(install, *[NEVER] * 8, **{setting: 4}) as m, open_runtime(m.installation.runtime.settings) as b:
+    async with metering(install, *never(9), **{setting: 4}) as m, open_runtime(m.installation.runtime.settings) as b:
         meters = m.installation.runtime.meter, b.meter
         calls, refused = await started(m, 12, *meters)
         # Where a window ended in between, each of the two has its own four.
@@ -67,7 +69,7 @@ async def test_of_calls_at_once_no_more_begin_than_the_rate_allows(
 
 async def test_no_more_calls_are_under_way_than_allowed_and_each_that_ends_makes_room(install: Install) -> None:
     async with (
-        metering(install, *[NEVER] * 12, calls_max_open=5) as m,
+        metering(install, *never(6), calls_max_open=5) as m,
         open_runtime(m.installation.runtime.settings) as b,
     ):
         meters = m.installation.runtime.meter, b.meter
