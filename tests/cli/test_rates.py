@@ -49,6 +49,7 @@ async def test_an_import_shows_its_changes_and_asks(run: Run, prices: str, datab
     assert await versions(database) == 2
 
 
+@pytest.mark.prove
 async def test_a_script_names_what_it_confirms_and_reads_json(run: Run, prices: str, database: Database) -> None:
     arguments = ("rates", "import", prices, "--margin", "30%", "--yes", "--confirm", "gpt-4o-mini", "--json")
 
@@ -66,6 +67,7 @@ async def test_a_script_names_what_it_confirms_and_reads_json(run: Run, prices: 
     assert "Gone, and no longer to be called: claude-haiku" in run("rates", "diff", "1", "2").stdout
 
 
+@pytest.mark.prove
 def test_a_version_is_shown_and_what_cannot_be_done_is_said_in_one_line(
     run: Run, prices: str, tmp_path: Path, database: Database
 ) -> None:

@@ -56,7 +56,9 @@ async def test_users_see_no_prices_and_analysts_only_look(installation: Installa
     assert 'href="/admin/prices"' in (await analyst.get("/admin")).text
 
 
-async def test_the_card_in_force_is_shown_in_credits_and_money(installation: Installation, visit: Visit) -> None:
+async def test_an_owner_reads_the_card_in_credits_and_money_and_sets_a_multiplier(
+    installation: Installation, visit: Visit
+) -> None:
     owner = await visit(await installation.person(Role.OWNER))
 
     page = (await owner.get("/admin/prices")).text
@@ -67,9 +69,6 @@ async def test_the_card_in_force_is_shown_in_credits_and_money(installation: Ins
     assert "1<" in page and "$0.03" in page
     assert "the card that every installation begins with" in page
 
-
-async def test_an_owner_sets_a_multiplier_on_the_page(installation: Installation, visit: Visit) -> None:
-    owner = await visit(await installation.person(Role.OWNER))
     fields = {"model_alias": "gpt-4o", "based_on": "1"}
 
     refused = await owner.post("/admin/prices/multiplier", **fields, multiplier="0")
@@ -107,18 +106,12 @@ async def test_an_import_is_previewed_confirmed_and_published(installation: Inst
     stale = await owner.post("/admin/prices/publish", **fields, confirm="gpt-4o")
     assert stale.status_code == 409 and "Another pricing version" in stale.text
 
-
-async def test_the_bundled_list_is_imported_without_a_file_and_for_later(
-    installation: Installation, visit: Visit
-) -> None:
-    owner = await visit(await installation.person(Role.OWNER))
+    # The list that comes along needs no file, and prices may begin later.
     fields = {"source": "bundled", "margin": "30%", "only": "gpt-4o-mini", "effective_at": "2030-01-01T12:30"}
-
     preview = await owner.post("/admin/prices/preview", **fields)
     published = await owner.post("/admin/prices/publish", **hidden(preview.text))
-
     assert "In force from" in preview.text and "openrouter with a margin of 30 %" in preview.text
-    assert "Version 2 begins at 2030-01-01 12:30 UTC." in published.text and "to come" in published.text
+    assert "Version 3 begins at 2030-01-01 12:30 UTC." in published.text and "to come" in published.text
 
 
 async def test_what_cannot_be_imported_is_said_on_the_page(installation: Installation, visit: Visit) -> None:
