@@ -21,7 +21,7 @@ test: .venv/dev ## Run the tests (browser tests need Debian's chromium)
 prove: .venv/dev ## Run the long proofs too; the books against their model for TIME, such as 90s, 10m or 2h
 	PANTHEON_ORACLE_TIME=$(TIME) $(BIN)/pytest -n $(WORKERS)
 
-bench: .venv/dev ## Measure this machine in ten minutes; ONLY=ledger,http,webhooks,growth QUICK=1 LONG=1
+bench: .venv/dev ## Measure this machine in ten minutes; ONLY=ledger,http,webhooks,calls,growth QUICK=1 LONG=1
 	@ONLY="$(ONLY)" QUICK="$(QUICK)" LONG="$(LONG)" RESULTS="$(RESULTS)" $(BIN)/python -m benchmarks
 
 check: lint types imports docs-check test ## Everything that must hold before a commit

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, ledger, peers, pgbench, report, webhooks
+from benchmarks import calls, growth, ledger, peers, pgbench, report, webhooks
 from benchmarks.database import BenchDatabase, server
 from benchmarks.processes import free_port, load_from, serving_process
 from benchmarks.rounds import Case, Outcome, Sample, run_rounds, say
@@ -135,6 +135,14 @@ async def bench_growth(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
     return await growth.measure(running, sizes=sizes, seconds=plan.seconds, rounds=plan.rounds)
 
 
+async def bench_calls(running: EmbeddedServer, plan: Plan) -> dict[str, Any]:
+    """The time that the gateway adds to the first token, and how many streams one process holds."""
+    database = BenchDatabase(running, "bench_calls")
+    database.open_wallets(2 * calls.PEOPLE)
+    streams = 20 if plan.quick else 500 if plan.long else 200
+    return await calls.measure(database, seconds=3 * plan.seconds, rounds=plan.rounds, streams=streams)
+
+
 def _database(running: EmbeddedServer, name: str, plan: Plan) -> BenchDatabase:
     say(f"  opening {plan.wallets:,} wallets with two grants each …")
     database = BenchDatabase(running, name)
@@ -150,6 +158,7 @@ SECTIONS: dict[str, Callable[[EmbeddedServer, Plan], Awaitable[dict[str, Any]]]]
     "ledger": bench_ledger,
     "http": bench_http,
     "webhooks": bench_webhooks,
+    "calls": bench_calls,
     "growth": bench_growth,
 }
 

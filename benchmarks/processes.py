@@ -12,8 +12,8 @@ from benchmarks.rounds import Sample
 
 
 @asynccontextmanager
-async def serving_process(module: str, port: int, *arguments: object) -> AsyncIterator[None]:
-    """Its log goes nowhere: a pipe that nobody reads would stop it once it is full."""
+async def serving_process(module: str, port: int, *arguments: object) -> AsyncIterator[int]:
+    """Its id. Its log goes nowhere: a pipe that nobody reads would stop it once it is full."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, str(port), *map(str, arguments)),
         stderr=asyncio.subprocess.DEVNULL,
@@ -25,7 +25,7 @@ async def serving_process(module: str, port: int, *arguments: object) -> AsyncIt
                 if process.returncode is not None:
                     raise RuntimeError(f"{module} did not start")
                 await asyncio.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.kill()

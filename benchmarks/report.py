@@ -93,6 +93,20 @@ def _spendable(found: Found) -> tuple[str, bool]:
     return text, measured["spendable_p99"] <= 2
 
 
+def _first_token(number: int, p50: float, p95: float) -> Callable[[Found], tuple[str, bool]]:
+    def measured(found: Found) -> tuple[str, bool]:
+        added = found["calls"]["first_token"][number]
+        met = added["added_p50_ms"] <= p50 and added["added_p95_ms"] <= p95
+        return f"{added['added_p50_ms']:.1f} ms, {added['added_p95_ms']:.1f} ms", met
+
+    return measured
+
+
+def _held(found: Found) -> tuple[str, bool]:
+    calls = found["calls"]
+    return f"{calls['held']:,} with {calls['kilobytes_each']:,.0f} kB each", calls["held"] >= 200
+
+
 def _flat(found: Found) -> tuple[str, bool]:
     last = found["growth"]["sizes"][-1]
     return f"{last['cost']:.2f} × at {last['transfers']:,}", last["cost"] <= 1.1
@@ -129,6 +143,9 @@ GOALS = (
     Goal("http", "the same against the ORM FOR UPDATE app", "≥ 10 ×", _http_against_for_update),
     Goal("webhooks", "webhooks stored by one process", "≥ 1,000/s", _stored),
     Goal("webhooks", "time to spendable under that load, p99", "≤ 2 s", _spendable),
+    Goal("calls", "added to the first token, 1 stream, p50 and p95", "≤ 10 ms, ≤ 30 ms", _first_token(0, 10, 30)),
+    Goal("calls", "the same at 16 streams", "≤ 25 ms, ≤ 75 ms", _first_token(1, 25, 75)),
+    Goal("calls", "streams held by one process", "≥ 200", _held),
     Goal("growth", "cost of a posting in grown books", "≤ 1.1 ×", _flat),
     Goal("growth", "balance now", "≤ 5 ms", _within("balance_ms", 5)),
     Goal("growth", "statement page", "≤ 20 ms", _within("page_ms", 20)),
@@ -169,6 +186,14 @@ def _markdown(found: Found, facts: dict[str, Any]) -> str:
         parts.append(f"Of the updates of a hot wallet read-modify-write lost {lost:.0%}, FOR UPDATE {kept:.0%}.")
     if "http" in found:
         parts += ["## Over HTTP", _outcomes(found["http"]["outcomes"])]
+    if "calls" in found:
+        times = [f"{where}_p{per_cent}_ms" for where in ("direct", "gateway", "added") for per_cent in (50, 95)]
+        rows = [
+            " | ".join([f"| {case['streams']}", *(f"{case[time]:.1f} ms" for time in times)]) + " |"
+            for case in found["calls"]["first_token"]
+        ]
+        head = ["| streams | direct p50 | p95 | gateway p50 | p95 | added p50 | p95 |", "|---|---|---|---|---|---|---|"]
+        parts += ["## Time to the first token", "\n".join(head + rows)]
     if "growth" in found:
         rows = [
             f"| {size['transfers']:,} | {size['cost']:.2f} × | {size['microseconds']:.0f} µs"

@@ -20,7 +20,7 @@ def test_a_quick_run_measures_everything_and_writes_its_report(tmp_path: Path) -
         check=True,
     )
     found = json.loads((tmp_path / "latest.json").read_text())
-    assert {"ledger", "http", "webhooks", "growth"} <= found.keys()
+    assert {"ledger", "http", "webhooks", "calls", "growth"} <= found.keys()
     assert found["ledger"]["lost_by_read_modify_write"] > 0
     assert found["ledger"]["lost_by_for_update"] == 0
     assert "ledger, hot, 512 callers" in (tmp_path / "latest.md").read_text()
