@@ -1,6 +1,7 @@
 """Processes that call models and can be killed while they do. The provider and whoever looks on are not in them."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from pantheon import logs
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.runtime import Runtime, open_runtime
@@ -107,6 +109,7 @@ def _run(
     work: Callable[..., Awaitable[None]], settings: dict[str, Any], failpoint: str | None, *arguments: Any
 ) -> None:
     os.environ["APP_ENV"] = "test"
+    logs.configure("json", level=logging.ERROR)
     if failpoint is not None:
         os.environ["FAILPOINT"] = failpoint
 

@@ -4,6 +4,7 @@ A template process imports everything once; each process is a fork of it, so tha
 """
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx2
 
+from pantheon import logs
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.payments.stripe.sandbox import Sandbox, Switch
@@ -31,6 +33,7 @@ SECONDS = 30
 
 def _serve(settings: dict[str, Any], port: int, failpoint: str | None) -> None:
     os.environ["APP_ENV"] = "test"
+    logs.configure("json", level=logging.ERROR)
     if failpoint is not None:
         os.environ["FAILPOINT"] = failpoint
     asyncio.run(_serving(settings, port))

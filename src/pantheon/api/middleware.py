@@ -10,7 +10,7 @@ from typing import NamedTuple
 import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pantheon import metrics
@@ -68,6 +68,9 @@ class RequestMiddleware:
                 finally:
                     current.update_name(f"{_method(scope)} {template_of(scope) or 'none'}")
                     current.set_attributes({"request_id": request_id.decode(), "http.response.status_code": status})
+        except ClientDisconnect:
+            # Before the request was whole: nobody is there to be answered, and nothing was done.
+            pass
         except Exception as error:
             # Answered here, because what is further outside would answer without these headers.
             if status:
