@@ -60,7 +60,7 @@ async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIte
         storage = Storage.of(settings)
         if storage is not None:
             stack.callback(storage.close)
-        turns = TurnRunner(settings, database, meter)
+        turns = TurnRunner(settings, database, meter, storage)
         stack.push_async_callback(turns.close)
         stripe = Stripe.of(settings)
         if stripe is not None:

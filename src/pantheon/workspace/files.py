@@ -30,7 +30,7 @@ class File:
     user_id: UUID
     room_id: UUID
     filename: str
-    """For people to see; nothing is found by it."""
+    """For people and agents to name it by; in storage nothing is found by it."""
     file_type: FileType
     file_size: int
     parse_status: ParseStatus

@@ -39,6 +39,7 @@ from pantheon.workspace.agent_builds import (
 from pantheon.workspace.conversation import Said, Summary, Told, said_before, told_to
 from pantheon.workspace.end_turn import Ending, end_turn
 from pantheon.workspace.modes import Ask, everybody_once, orchestrate
+from pantheon.workspace.storage import Storage
 from pantheon.workspace.store_message import store_message
 from pantheon.workspace.summarise import summarise
 from pantheon.workspace.tools import ToolContext
@@ -84,6 +85,7 @@ class TurnPlay:
         database: Database,
         meter: Meter,
         events: TurnEvents,
+        storage: Storage | None,
         search: WebSearch | None,
     ) -> None:
         self.turn = turn
@@ -92,7 +94,7 @@ class TurnPlay:
         self._database = database
         self._meter = meter
         self._events = events
-        self._search = search
+        self._tools = ToolContext(turn.user_id, turn.room_id, database, storage, search)
         self._seq = 0
         self._position = 0
         self._steps: list[_Step] = []
@@ -148,7 +150,7 @@ class TurnPlay:
             told.prompt,
             message_history=told.history,
             model=step.model,
-            deps=ToolContext(self.turn.user_id, self.turn.room_id, self._search),
+            deps=self._tools,
             instructions=self._goal(),
             model_settings=settings_of(member),
             usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),

@@ -17,6 +17,7 @@ from pantheon.errors import NotFoundError, PantheonError
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter
 from pantheon.workspace.start_turn import start_turn
+from pantheon.workspace.storage import Storage
 from pantheon.workspace.turn import LEASE, OpenTurn
 from pantheon.workspace.turn_events import TurnEvents
 from pantheon.workspace.web_search import web_search
@@ -33,11 +34,12 @@ _logger = structlog.get_logger(__name__)
 class TurnRunner:
     """One of each process. `close` it at the end."""
 
-    def __init__(self, settings: Settings, database: Database, meter: Meter) -> None:
+    def __init__(self, settings: Settings, database: Database, meter: Meter, storage: Storage | None) -> None:
         self.events = TurnEvents(database)
         self._settings = settings
         self._database = database
         self._meter = meter
+        self._storage = storage
         self._search = web_search(settings)
         self._name = ids.uuid7().hex
         self._plays: dict[UUID, tuple[TurnPlay, asyncio.Task[None]]] = {}
@@ -88,6 +90,7 @@ class TurnRunner:
             database=self._database,
             meter=self._meter,
             events=self.events,
+            storage=self._storage,
             search=self._search,
         )
         task = asyncio.create_task(play.run())
