@@ -1,5 +1,6 @@
 """Counters of attempts in fixed windows. They live in the database, so all processes count together."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import update
@@ -11,17 +12,32 @@ from pantheon.db.tables import rate_limits
 from pantheon.errors import TooManyRequestsError
 
 
+@dataclass(frozen=True)
+class Limit:
+    bucket: str
+    most: int
+    window_seconds: int
+
+
 async def hit(tx: Tx, bucket: str, *, limit: int, window_seconds: int) -> None:
     """Counts one attempt. Raises TooManyRequestsError from `limit` + 1 on, until the window ends."""
-    started_at, seconds_left = _window(window_seconds)
-    statement = insert(rate_limits).values(bucket=bucket, window_started_at=started_at, hits=1)
-    hits = await tx.scalar(
-        statement.on_conflict_do_update(
-            index_elements=["bucket", "window_started_at"], set_={"hits": rate_limits.c.hits + 1}
-        ).returning(rate_limits.c.hits)
+    await hit_all(tx, Limit(bucket, limit, window_seconds))
+
+
+async def hit_all(tx: Tx, *limits: Limit) -> None:
+    """The same for several buckets, in one statement."""
+    windows = {limit.bucket: _window(limit.window_seconds) for limit in limits}
+    rows = [{"bucket": bucket, "window_started_at": began, "hits": 1} for bucket, (began, _) in windows.items()]
+    counted = await tx.execute(
+        insert(rate_limits)
+        .values(rows)
+        .on_conflict_do_update(index_elements=["bucket", "window_started_at"], set_={"hits": rate_limits.c.hits + 1})
+        .returning(rate_limits.c.bucket, rate_limits.c.hits)
     )
-    if hits is not None and hits > limit:
-        raise TooManyRequestsError(retry_after=seconds_left)
+    hits = {row.bucket: row.hits for row in counted}
+    for limit in limits:
+        if hits[limit.bucket] > limit.most:
+            raise TooManyRequestsError(retry_after=windows[limit.bucket][1])
 
 
 async def take_back(tx: Tx, bucket: str, *, window_seconds: int) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select
 from pantheon import clock, failpoints, ids
 from pantheon.db import rate_limit
 from pantheon.db.engine import Database, Tx
+from pantheon.db.rate_limit import Limit
 from pantheon.db.tables import calls, wallets
 from pantheon.errors import (
     ContextBudgetExceededError,
@@ -20,7 +21,7 @@ from pantheon.errors import (
 )
 from pantheon.models.tokens import input_tokens, most_input_tokens
 from pantheon.settings import Settings
-from pantheon.turns.enforcement import Mode, enforcement
+from pantheon.turns.enforcement import OVERRIDE, Mode, decided
 from pantheon.turns.rate_cards import Model, model_in_force
 from pantheon.turns.spender import Spender
 
@@ -80,6 +81,12 @@ class Call:
         return min(LEAST_OUTPUT, self.max_output)
 
 
+@dataclass(frozen=True)
+class _Standing:
+    wallet_id: UUID
+    mode: Mode
+
+
 async def admit_call(
     database: Database, settings: Settings, spender: Spender, body: dict[str, Any], *, run: Run | None = None
 ) -> Call:
@@ -90,18 +97,15 @@ async def admit_call(
     """
     counted, most = input_tokens(body), most_input_tokens(body)
     async with database.transaction() as tx:
+        # The counters' rows stay locked until the commit: of one user, calls are admitted one after the other.
+        await _count(tx, settings, spender)
+        standing = await _standing(tx, settings, spender)
         version, model = await _model(tx, body["model"])
-        query = select(wallets.c.id, wallets.c.state).where(wallets.c.user_id == spender.user_id)
-        wallet = (await tx.execute(query)).one_or_none()
-        if wallet is None:
-            raise InvariantError(f"user {spender.user_id} has no wallet")
-        if wallet.state != "active":
-            raise WalletFrozenError
         call = Call(
             id=ids.uuid7(),
             spender=spender,
-            wallet_id=wallet.id,
-            mode=(await enforcement(tx, settings)).mode,
+            wallet_id=standing.wallet_id,
+            mode=standing.mode,
             card_version=version,
             model=model,
             input_counted=counted,
@@ -111,10 +115,35 @@ async def admit_call(
             run=run,
             started_at=clock.now(),
         )
-        await _limit(tx, settings, spender)
         await tx.execute(insert(calls).values(_row(call)))
         failpoints.reach("call.inserted")
     return call
+
+
+async def _count(tx: Tx, settings: Settings, spender: Spender) -> None:
+    bucket = f"calls:{spender.user_id}"
+    await rate_limit.hit_all(
+        tx,
+        Limit(bucket, settings.rate_limit_calls_per_minute, 60),
+        Limit(f"{bucket}:hour", settings.rate_limit_calls_per_hour, 3600),
+    )
+
+
+async def _standing(tx: Tx, settings: Settings, spender: Spender) -> _Standing:
+    # The time is there for the index alone.
+    mine = (calls.c.user_id == spender.user_id, calls.c.started_at > clock.now() - LONGEST_CALL)
+    under_way = select(func.count()).select_from(calls).where(*mine, calls.c.state == "open").scalar_subquery()
+    query = select(wallets.c.id, wallets.c.state, under_way.label("under_way"), OVERRIDE.label("override"))
+    found = (await tx.execute(query.where(wallets.c.user_id == spender.user_id))).one_or_none()
+    if found is None:
+        raise InvariantError(f"user {spender.user_id} has no wallet")
+    if found.state != "active":
+        raise WalletFrozenError
+    if found.under_way >= settings.calls_max_open:
+        raise TooManyRequestsError(
+            f"{settings.calls_max_open} calls are under way already. Wait until one has ended.", retry_after=1
+        )
+    return _Standing(found.id, decided(found.override, settings).mode)
 
 
 async def _model(tx: Tx, alias: Any) -> tuple[int, Model]:
@@ -134,20 +163,6 @@ def _max_output(model: Model, body: dict[str, Any], counted: int) -> int:
             context_tokens=model.context_tokens,
         )
     return min(asked, model.max_output_tokens, room)
-
-
-async def _limit(tx: Tx, settings: Settings, spender: Spender) -> None:
-    # The counter's row stays locked until the commit: of one user, calls are admitted one after the other.
-    bucket = f"calls:{spender.user_id}"
-    await rate_limit.hit(tx, bucket, limit=settings.rate_limit_calls_per_minute, window_seconds=60)
-    await rate_limit.hit(tx, f"{bucket}:hour", limit=settings.rate_limit_calls_per_hour, window_seconds=3600)
-    # The time is there for the index alone.
-    mine = (calls.c.user_id == spender.user_id, calls.c.started_at > clock.now() - LONGEST_CALL)
-    under_way = select(func.count()).select_from(calls).where(*mine, calls.c.state == "open")
-    if int(await tx.scalar(under_way) or 0) >= settings.calls_max_open:
-        raise TooManyRequestsError(
-            f"{settings.calls_max_open} calls are under way already. Wait until one has ended.", retry_after=1
-        )
 
 
 def _row(call: Call) -> dict[str, Any]:

@@ -25,8 +25,15 @@ class Enforcement:
     source: Literal["config", "override"]
 
 
+OVERRIDE = select(enforcement_override.c.mode).scalar_subquery()
+"""For a query that asks for more than this; see `decided`."""
+
+
 async def enforcement(tx: Tx, settings: Settings) -> Enforcement:
-    override = await tx.scalar(select(enforcement_override.c.mode))
+    return decided(await tx.scalar(select(OVERRIDE)), settings)
+
+
+def decided(override: str | None, settings: Settings) -> Enforcement:
     if override is not None:
         return Enforcement(cast(Mode, override), "override")
     return Enforcement("enforce" if settings.credit_enforcement_enabled else "off", "config")
