@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import func, select, text
 from pantheon.db.engine import Database
 from pantheon.money.amounts import parse_credits
 from pantheon.turns.close_days import close_days
+from pantheon.turns.list_usage import list_usage
 from pantheon.turns.usage_days import period_of, usage
 from pantheon.users.rights import Role
 from tests.installation import Installation
@@ -103,6 +105,8 @@ async def test_a_million_calls_are_answered_for_out_of_added_up_days(install: In
             if query == dates:
                 assert parse_credits(found["total_credits_burned"]) == whole["charged"]
                 assert found["total_llm_calls"] == whole["calls"]
+        listing = partial(list_usage, installation.runtime.database, user_id=busiest["id"], limit=50)
+        await _measure("the calls of who made the most", listing)
         plan = await _plan(installation.runtime.database)
         print(plan)
         assert "Seq Scan on receipts" not in plan and "Seq Scan on calls" not in plan
