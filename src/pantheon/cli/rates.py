@@ -167,7 +167,7 @@ async def _import(
     from pantheon.audit import Actor
     from pantheon.turns.import_rates import propose_import
     from pantheon.turns.publish_rate_card import publish_rate_card
-    from pantheon.turns.rate_cards import view_card_to_replace
+    from pantheon.turns.rate_cards import view_card_to_replace, view_version
 
     async with connect() as (settings, database):
         card = await view_card_to_replace(database, effective_at)
@@ -192,11 +192,14 @@ async def _import(
                 confirmed=confirmed,
             )
             fields["published"] = published.version
+            version, _ = await view_version(database, published.version)
+            until = version.effective_until and f"{version.effective_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if as_json:
         show("", fields, as_json=True)
     elif fields["published"]:
         since = f"from {effective_at:%Y-%m-%d %H:%M} UTC" if effective_at else "now"
-        typer.echo(f"\nPublished version {fields['published']}, in force {since}.")
+        ends = f" The version that begins at {until} takes over then, and does not have these changes." if until else ""
+        typer.echo(f"\nPublished version {fields['published']}, in force {since}.{ends}")
     else:
         typer.echo("\nNothing was published.")
     if confirmed is None and decide is not _nothing:

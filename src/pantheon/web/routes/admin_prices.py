@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from pantheon import exact_json
+from pantheon import clock, exact_json
 from pantheon.api.dependencies import WithRuntime
 from pantheon.api.problems import status_of
 from pantheon.errors import CallerError, InvalidInputError, NotFoundError, PricesNeedConfirmationError
@@ -102,7 +102,7 @@ async def post_preview(request: Request, visitor: AdminOwner, runtime: WithRunti
                 detail=sentence(error),
             )
         return await _page(request, visitor, runtime, problem=sentence(error), status=status_of(error))
-    return _preview(request, visitor, runtime, wanted, proposal)
+    return await _preview(request, visitor, runtime, wanted, proposal)
 
 
 @router.post("/admin/prices/publish")
@@ -122,7 +122,9 @@ async def post_publish(request: Request, visitor: AdminOwner, runtime: WithRunti
             confirmed=form.texts("confirm"),
         )
     except PricesNeedConfirmationError as error:
-        return _preview(request, visitor, runtime, wanted, proposal, problem=sentence(error), status=status_of(error))
+        return await _preview(
+            request, visitor, runtime, wanted, proposal, problem=sentence(error), status=status_of(error)
+        )
     except CallerError as error:
         return await _page(request, visitor, runtime, problem=sentence(error), status=status_of(error))
     since = f"begins at {wanted.effective_at:%Y-%m-%d %H:%M} UTC" if wanted.effective_at else "is in force"
@@ -170,7 +172,7 @@ def _number(written: str) -> int:
     return int(written)
 
 
-def _preview(
+async def _preview(
     request: Request,
     visitor: Visitor,
     runtime: Runtime,
@@ -180,6 +182,7 @@ def _preview(
     problem: str | None = None,
     status: int = 200,
 ) -> Response:
+    replaced, _ = await view_version(runtime.database, proposal.replaces.version)
     return render(
         request,
         "parts/price_preview.html" if is_partial(request) else "admin_price_preview.html",
@@ -193,6 +196,7 @@ def _preview(
         asked=wanted.request,
         only=", ".join(wanted.request.only),
         effective_at=wanted.effective_at,
+        until=replaced.effective_until,
         note=wanted.note,
         document=_kept(wanted.request, proposal),
     )
@@ -232,6 +236,7 @@ async def _page(
         rows=[row_of(model, runtime.settings) for model in card.models],
         versions=versions,
         versions_total=total,
+        now=clock.now(),
         imports=runtime.settings.credits_per_dollar is not None,
         only=_names_of(card),
         done=done,
