@@ -10,6 +10,7 @@ from pantheon import exact_json
 from pantheon.api.callers import caller_with
 from pantheon.api.dependencies import WithIdempotencyKey, WithRuntime
 from pantheon.api.event_stream import told_when_gone
+from pantheon.api.gateway.agent_answer import answer_with_agents
 from pantheon.api.gateway.chat_answer import ChatAnswer
 from pantheon.api.gateway.chat_request import description, read_chat_request
 from pantheon.api.gateway.chat_stream import ChatStream
@@ -21,6 +22,7 @@ from pantheon.turns.rate_cards import Model, view_rate_card
 from pantheon.turns.spender import Spender
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
+from pantheon.workspace.find_place import find_place
 
 PATH = "/v1/chat/completions"
 
@@ -53,6 +55,14 @@ async def post_chat_completion(
 ) -> Response:
     """One of OpenAI's chat completions, streamed or not, paid from the caller's wallet. See docs/gateway.md."""
     asked = read_chat_request(await request.body())
+    place = await find_place(runtime.database, user_id=caller.user_id, model=asked.body["model"])
+    if place is not None:
+        caller.require_scope(Scope.WORKSPACE)
+        if key is not None:
+            raise CallerError("Idempotency-Key is not for agents and rooms.", param="model")
+        return await answer_with_agents(
+            runtime, user_id=caller.user_id, api_key_id=caller.api_key_id, place=place, asked=asked
+        )
     if key is not None and asked.streams:
         raise CallerError("Idempotency-Key is for answers that are not streamed.", param="stream")
     once = keyed(key, user_id=caller.user_id, route=f"POST {PATH}", asked=asked.body)
