@@ -15,6 +15,7 @@ from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.explain import explain
 from pantheon.payments.replay_event import replay_event
 from pantheon.payments.resolve_top_up import Action, resolve_top_up
+from pantheon.wallets.adjust_credits import adjust_credits
 from pantheon.wallets.grant_credits import grant_credits
 from tests.cli.conftest import Install, Run
 from tests.installation import TEST, Installation, Person
@@ -194,6 +195,71 @@ async def test_everything_about_a_top_up_says_why_it_was_credited(installation: 
     assert "Nothing has this id" in run("ledger", "explain", "pi_unknown").stderr
     wrong_kind = run("events", "show", top_up_id)
     assert wrong_kind.returncode == 1 and "is of a top-up" in wrong_kind.stderr
+
+
+async def test_every_event_of_a_top_up_is_shown_with_what_became_of_it(installation: Installation) -> None:
+    ada = await installation.person()
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    bea = await installation.person(email="bea@example.com")
+    other = (await installation.top_up(bea)).json()["top_up_id"]
+    payment = installation.sandbox.payments.find(top_up_id)
+    await installation.all_events_handled()
+    for body in (
+        event_for(payment, type="payment_intent.payment_failed", id="evt_1"),
+        event_for(succeeded(payment), id="evt_2"),
+        event_for(succeeded(payment), id="evt_3"),
+        event_for(payment, type="payment_intent.amount_capturable_updated", id="evt_4"),
+        event_for(installation.sandbox.payments.find(other), type="payment_intent.payment_failed", id="evt_other"),
+    ):
+        await installation.post_event(body, signed(body))
+        await installation.all_events_handled()
+
+    answer = await explain(installation.runtime.database, top_up_id)
+    (events,) = (section.rows for section in answer.sections if section.title == "events")
+    became = {row["event_id"]: (row["state"], row["outcome"]) for row in events}
+
+    assert list(became)[-4:] == ["evt_1", "evt_2", "evt_3", "evt_4"]
+    assert "evt_other" not in became
+    assert became["evt_1"] == ("done", "payment_failed")
+    assert became["evt_2"] == ("done", "credited")
+    assert became["evt_3"] == ("done", "unchanged")
+    assert became["evt_4"] == ("ignored", "type_not_used")
+    about = await explain(installation.runtime.database, "evt_3")
+    assert [row["id"] for section in about.sections if section.title == "top-ups" for row in section.rows] == [
+        top_up_id.removeprefix("topup_")
+    ]
+
+
+async def test_an_event_of_before_is_known_by_what_it_changed(installation: Installation) -> None:
+    _, top_up_id = await in_review(installation)
+    installation.execute("UPDATE inbox_events SET top_up_id = NULL")
+    answer = await explain(installation.runtime.database, top_up_id)
+    (events,) = (section.rows for section in answer.sections if section.title == "events")
+    assert [event["event_id"] for event in events] == ["evt_crafted"]
+
+
+async def test_what_was_taken_back_or_corrected_since_is_told(installation: Installation) -> None:
+    ada = await installation.person()
+    database = installation.runtime.database
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+    await installation.post_event(body, signed(body))
+    await installation.becomes(ada, top_up_id, "credited")
+    (grant,) = installation.rows("SELECT id FROM grants")
+    await adjust_credits(database, TEST, user_id=ada.id, amount="-100", note="x")
+    async with database.transaction() as tx:
+        await post.reverse_to_target(tx, grant_id=grant["id"], target=300 * 10**9)
+
+    answer = await explain(database, top_up_id)
+
+    assert answer.conclusion.endswith(
+        "succeeded. Since then 233.33 unspent credits were taken back, 66.67 spent credits were taken back, which"
+        " became debt, 100 credits were taken by corrections; 0 of them are left."
+    )
+    kinds = [
+        row["kind"] for section in answer.sections if section.title == "transfers of the grant" for row in section.rows
+    ]
+    assert kinds == ["top_up_grant", "adjustment", "reversal", "debt_raised"]
 
 
 async def test_a_top_up_in_review_says_what_came_in(installation: Installation) -> None:

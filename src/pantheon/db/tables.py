@@ -272,6 +272,7 @@ inbox_events = Table(
     Column("received_at", _time),
     Column("next_attempt_at", _time),
     Column("handled_at", _time),
+    Column("top_up_id", Uuid),
 )
 
 payments = Table(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Table, select
+from sqlalchemy import ColumnElement, Row, Table, func, or_, select
 
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import (
@@ -87,9 +87,9 @@ def _places(name: str) -> list[tuple[ColumnElement[bool], Table, _Explain]]:
 async def _top_up(tx: Tx, top_up: Row[Any]) -> Explanation:
     history = await _rows(tx, top_up_history, top_up_history.c.top_up_id == top_up.id, by="at")
     facts = await _rows(tx, payments, payments.c.top_up_id == top_up.id, by="first_seen_at")
-    events = await _rows(
-        tx, inbox_events, inbox_events.c.id.in_({step.inbox_event_id for step in history}), by="received_at"
-    )
+    # Events that were stored before they named their top-up are known by what they changed.
+    changed_it = inbox_events.c.id.in_({step.inbox_event_id for step in history})
+    events = await _rows(tx, inbox_events, or_(inbox_events.c.top_up_id == top_up.id, changed_it), by="received_at")
     grant = await _rows(tx, grants, grants.c.id == top_up.grant_id)
     moved = await _moved(tx, top_up.grant_id)
     sections = [
@@ -99,7 +99,7 @@ async def _top_up(tx: Tx, top_up: Row[Any]) -> Explanation:
             "id user_id state reason amount currency credits payment_intent_id created_at credited_at",
         ),
         _shown("history", history, "at from_state to_state reason inbox_event_id"),
-        _shown("events", events, "event_id type state outcome attempts received_at id"),
+        _shown("events", events, "received_at event_id type state outcome attempts last_error id"),
         _shown(
             "payments at Stripe",
             facts,
@@ -108,7 +108,10 @@ async def _top_up(tx: Tx, top_up: Row[Any]) -> Explanation:
         *await _credits(tx, grant, moved, top_up.wallet_id),
         await _audited(tx, f"top_up:{top_up.id}", *(f"event:{event.id}" for event in events)),
     ]
-    return Explanation("top-up", str(top_up.id), _why(top_up, history, events, facts, moved), sections)
+    why = _why(top_up, history, events, facts, moved)
+    if grant and (since := await _since(tx, grant[0])):
+        why = f"{why} Since then {since}; {format_credits(grant[0].remaining)} of them are left."
+    return Explanation("top-up", str(top_up.id), why, sections)
 
 
 def _why(
@@ -145,7 +148,7 @@ def _why_credited(top_up: Row[Any], history: list[Row[Any]], events: list[Row[An
 
 async def _event(tx: Tx, event: Row[Any]) -> Explanation:
     steps = await _rows(tx, top_up_history, top_up_history.c.inbox_event_id == event.id, by="at")
-    moved = await _rows(tx, top_ups, top_ups.c.id.in_({step.top_up_id for step in steps}))
+    about = await _rows(tx, top_ups, top_ups.c.id.in_({event.top_up_id, *(step.top_up_id for step in steps)}))
     failed = event.last_error and f"the last one failed with {event.last_error}"
     why = {
         "received": f"It waits for an attempt at {_text(event.next_attempt_at)}; {failed or 'there was none yet'}.",
@@ -161,7 +164,7 @@ async def _event(tx: Tx, event: Row[Any]) -> Explanation:
             "id event_id type state outcome attempts last_error received_count received_at handled_at verified",
         ),
         _shown("what it changed", steps, "at top_up_id from_state to_state reason"),
-        _shown("top-ups", moved, "id user_id state amount currency credits payment_intent_id"),
+        _shown("top-ups", about, "id user_id state amount currency credits payment_intent_id"),
         await _audited(tx, f"event:{event.id}"),
     ]
     return Explanation("event", str(event.id), why, sections)
@@ -185,7 +188,8 @@ async def _grant(tx: Tx, grant: Row[Any]) -> Explanation:
     moved = await _moved(tx, grant.id)
     given = next((f" by transfer {row.id}" for row in moved if row.debit_account not in ("available", "held")), "")
     left = f"{format_credits(grant.remaining)} of {format_credits(grant.amount)} credits are left"
-    why = f"Given as {grant.source}{given}; {left}."
+    since = await _since(tx, grant)
+    why = f"Given as {grant.source}{given}; {since and f'{since}; '}{left}."
     return Explanation("grant", str(grant.id), why, await _credits(tx, [grant], moved, grant.wallet_id))
 
 
@@ -237,7 +241,34 @@ async def _credits(tx: Tx, grant: list[Row[Any]], moved: list[Row[Any]], wallet_
 
 async def _moved(tx: Tx, grant_id: UUID | None) -> list[Row[Any]]:
     of_grant = select(grant_moves.c.transfer_id).where(grant_moves.c.grant_id == grant_id)
-    return await _rows(tx, transfers, transfers.c.id.in_(of_grant), by="wallet_seq")
+    # What was spent and is taken back all the same moves no credits of the grant: such a transfer only names it.
+    return await _rows(
+        tx, transfers, or_(transfers.c.id.in_(of_grant), transfers.c.reference_id == str(grant_id)), by="wallet_seq"
+    )
+
+
+_CHANGES = {
+    Kind.REVERSAL: "{} unspent credits were taken back",
+    Kind.DEBT_RAISED: "{} spent credits were taken back, which became debt",
+    Kind.EXPIRY_REVERSED: "{} credits that had run out were taken back",
+    Kind.RESTORE: "{} credits that had been taken back were given back",
+    Kind.ADJUSTMENT: "{} credits were taken by corrections",
+}
+"""What can become of a grant besides being used or running out."""
+
+
+async def _since(tx: Tx, grant: Row[Any]) -> str:
+    """What was taken back of a grant, and corrected; empty where nothing was."""
+    named = (transfers.c.reference_id == str(grant.id), transfers.c.kind.in_(_CHANGES))
+    query = select(transfers.c.kind, func.sum(transfers.c.amount)).where(*named).group_by(transfers.c.kind)
+    sums: dict[str, int] = {kind: int(amount) for kind, amount in await tx.execute(query)}
+    corrected = (
+        select(func.sum(-grant_moves.c.available))
+        .join(transfers, transfers.c.id == grant_moves.c.transfer_id)
+        .where(grant_moves.c.grant_id == grant.id, grant_moves.c.available < 0, transfers.c.kind == Kind.ADJUSTMENT)
+    )
+    sums[Kind.ADJUSTMENT] = int(await tx.scalar(corrected) or 0)
+    return ", ".join(text.format(format_credits(sums[kind])) for kind, text in _CHANGES.items() if sums.get(kind))
 
 
 async def _audited(tx: Tx, *subjects: str) -> Section:

@@ -94,7 +94,8 @@ def _is_loopback(peer: str) -> bool:
 
 async def _store(inbox: Inbox, settings: Settings, delivery: _Delivery) -> Received:
     event, digest, now = delivery.event, hashlib.sha256(delivery.body).digest(), clock.now()
-    ignored = _why_ignored(settings, event, await inbox.installation_id())
+    top_up_id = _top_up_id(event.payload, await inbox.installation_id())
+    ignored = _why_ignored(settings, event, top_up_id)
     is_new = await inbox.add(
         {
             "id": uuid7(),
@@ -112,6 +113,7 @@ async def _store(inbox: Inbox, settings: Settings, delivery: _Delivery) -> Recei
             "received_at": now,
             "next_attempt_at": now,
             "handled_at": now if ignored else None,
+            "top_up_id": _uuid(top_up_id),
         }
     )
     if not is_new:
@@ -139,7 +141,7 @@ async def _count_again(tx: Tx, event: Event, digest: bytes, ignored: str | None)
         await wake(tx, row.id)
 
 
-def _why_ignored(settings: Settings, event: Event, installation_id: UUID | None) -> str | None:
+def _why_ignored(settings: Settings, event: Event, top_up_id: Any) -> str | None:
     """Why an event is none of our business, as a code. Refusing it would make Stripe send it again for days."""
     if event.type not in USED_TYPES:
         return "type_not_used"
@@ -147,14 +149,24 @@ def _why_ignored(settings: Settings, event: Event, installation_id: UUID | None)
         return "livemode_differs"
     if event.account is not None and event.account != settings.stripe_account_id:
         return "account_differs"
-    if _environment(event.payload) != str(installation_id):
+    if top_up_id is None:
         return "payment_not_ours"
     return None
 
 
-def _environment(payload: Any) -> Any:
+def _top_up_id(payload: Any, installation_id: UUID | None) -> Any:
+    """What the payment calls its top-up, whatever that is; None where the payment is of another installation."""
     metadata = payload.get("metadata") if isinstance(payload, dict) else None
-    return metadata.get("environment_id") if isinstance(metadata, dict) and "top_up_id" in metadata else None
+    if not isinstance(metadata, dict) or metadata.get("environment_id") != str(installation_id):
+        return None
+    return metadata.get("top_up_id")
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 async def wake(tx: Tx, inbox_event_id: UUID) -> None:
