@@ -347,3 +347,15 @@ async def test_what_does_not_fit_any_more_is_summarised_once_and_visibly(install
         # The summary is a call like any other, on the same turn, and the next turn begins with it.
         assert len(turn["receipt_ids"]) == 2
         assert heard(w.m, 3)[1][1].startswith("[Summary of what was said before]\nThey spoke of words.")
+
+
+async def test_what_a_message_would_cost_is_told_before_it_is_sent(install: Install) -> None:
+    async with workplace(install, streamed("x")) as w:
+        session = await w.room("manual", "ada", "bob")
+        told = (await w.get(f"/sessions/{session}/estimate?message=@bob+hello")).json()
+
+        assert (told["mode"], told["agents"], told["turn_cap"]) == ("manual", ["bob"], "15")
+        # A thousand tokens of output at 10, and a little for what is read.
+        assert 10_000 < int(float(told["most"]) * 10**9) < 10_100
+        assert (await w.get(f"/sessions/{session}/estimate?message=hello")).status_code == 422
+        assert w.m.balances == (10**6, 0)

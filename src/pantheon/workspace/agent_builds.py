@@ -8,15 +8,13 @@ from pydantic_ai.settings import ModelSettings
 
 from pantheon.workspace.modes import Ask
 from pantheon.workspace.tools import ToolContext, tools_of
-from pantheon.workspace.turn import Member
+from pantheon.workspace.turn import MOST_OUTPUT, Member
 
 _MANAGER_PROMPT = """\
 You lead a team of agents that answers a person. First say in a sentence or two how you will go about it. Then ask
 agents with ask_agent, giving each a task that it can do with what you tell it: it hears the conversation, but not your
 thoughts. Judge what they answer, and ask again only where something is missing. In the end write the answer for the
 person, in full: they should not have to read what the agents wrote."""
-
-_MOST_OUTPUT = 4096
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def build_manager() -> Agent[ManagerContext, str]:
 
 def most_output(member: Member) -> int:
     """Tokens that the agent may say in one message."""
-    return min(_MOST_OUTPUT, member.max_output_tokens)
+    return min(MOST_OUTPUT, member.max_output_tokens)
 
 
 def settings_of(member: Member) -> ModelSettings:

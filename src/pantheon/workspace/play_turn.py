@@ -36,9 +36,10 @@ from pantheon.workspace.agent_builds import (
     most_output,
     settings_of,
 )
-from pantheon.workspace.conversation import Said, Summary, Told, said_before, told_to
+from pantheon.workspace.conversation import Told, told_to
 from pantheon.workspace.end_turn import Ending, end_turn
 from pantheon.workspace.modes import Ask, everybody_once, orchestrate
+from pantheon.workspace.said import Said, Summary, said_before
 from pantheon.workspace.storage import Storage
 from pantheon.workspace.store_message import store_message
 from pantheon.workspace.summarise import summarise

@@ -36,7 +36,7 @@ _TAG = re.compile(r"(?<![A-Za-z0-9_@-])@([A-Za-z0-9_-]{1,64})")
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """Who would answer, and in which way."""
 
     room_id: UUID | None
@@ -74,7 +74,7 @@ async def start_turn(
         running = (turns.c.session_id == session_id, turns.c.status.in_(("queued", "running")))
         if await tx.scalar(select(turns.c.id).where(*running)) is not None:
             raise _busy()
-        plan = await _plan(tx, user_id, session_id, message, model_alias_override)
+        plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
         least = await _least_cost(tx, plan, message)
     ends_at = clock.now() + LONGEST_TURN
     run = await meter.open_run(
@@ -84,7 +84,7 @@ async def start_turn(
         async with database.transaction() as tx:
             session = await get_session(tx, session_id, user_id=user_id, lock=True)
             # Read again under the lock: the room may have changed, and its new mode begins with this turn.
-            plan = await _plan(tx, user_id, session_id, message, model_alias_override)
+            plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
             turn = OpenTurn(
                 id=ids.uuid7(),
                 session_id=session.id,
@@ -120,11 +120,12 @@ async def _limit(tx: Tx, settings: Settings, user_id: UUID) -> None:
     await rate_limit.hit(tx, f"turns:{user_id}:hour", limit=settings.rate_limit_turns_per_hour, window_seconds=3600)
 
 
-async def _plan(tx: Tx, user_id: UUID, session_id: UUID, message: str, override: str | None) -> _Plan:
+async def plan_turn(tx: Tx, user_id: UUID, session_id: UUID, message: str, override: str | None) -> Plan:
+    """Raises NotFoundError, ModelNotFoundError, NoAgentsError, NoTaggedAgentsError."""
     session = await get_session(tx, session_id, user_id=user_id)
     if session.agent_id is not None:
         agent = await get_agent(tx, session.agent_id, user_id=user_id)
-        return _Plan(None, None, "direct", (await _member(tx, agent, override),))
+        return Plan(None, None, "direct", (await _member(tx, agent, override),))
     assert session.room_id is not None
     room = await get_room(tx, session.room_id, user_id=user_id)
     rows = (await tx.execute(query_roster(room.id, user_id))).mappings()
@@ -134,7 +135,7 @@ async def _plan(tx: Tx, user_id: UUID, session_id: UUID, message: str, override:
     mode = room.pending_mode or room.current_mode
     if mode == "manual":
         agents = _tagged(agents, message)
-    return _Plan(room.id, room.goal, mode, tuple([await _member(tx, agent, override) for agent in agents]))
+    return Plan(room.id, room.goal, mode, tuple([await _member(tx, agent, override) for agent in agents]))
 
 
 async def _member(tx: Tx, agent: Agent, override: str | None) -> Member:
@@ -156,7 +157,7 @@ def _tagged(agents: list[Agent], message: str) -> list[Agent]:
     return found
 
 
-async def _least_cost(tx: Tx, plan: _Plan, message: str) -> int:
+async def _least_cost(tx: Tx, plan: Plan, message: str) -> int:
     """What the first answer takes at the least, so that no turn is begun that nobody could answer in."""
     for member in plan.roster:
         counted = most_text_tokens(message) + most_text_tokens(member.role_prompt)

@@ -11,7 +11,7 @@ from pantheon import clock
 from pantheon.db.engine import Database
 from pantheon.db.tables import chat_summaries
 from pantheon.turns.metered_model import MeteredModel
-from pantheon.workspace.conversation import Said, Summary
+from pantheon.workspace.said import Said, Summary
 
 _AGENT: Agent[None, str] = Agent(
     instructions="Summarise this conversation for somebody who goes on with it: what was asked, found, decided and "

@@ -11,6 +11,9 @@ from pantheon.workspace.agents import Agent
 from pantheon.workspace.transcript import TurnMode
 
 LONGEST_TURN = timedelta(seconds=180)
+MOST_OUTPUT = 4096
+"""Tokens that an agent may say in one message."""
+
 LEASE = timedelta(seconds=20)
 """A process that works on a turn says so again and again. After this long without a word it is believed dead."""
 

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Header, Response
+from fastapi import Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -17,9 +17,11 @@ from pantheon.api.dependencies import WithIdempotencyKey, WithRuntime
 from pantheon.api.strict_json import LongText, OneLine, RequestModel, strict_router
 from pantheon.db.idempotency import keyed
 from pantheon.errors import InvalidInputError
+from pantheon.money.amounts import format_credits
 from pantheon.runtime import Runtime
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
+from pantheon.workspace.estimate_turn import estimate_turn
 from pantheon.workspace.transcript import TurnMode, TurnStatus
 from pantheon.workspace.turn_events import TurnEvent
 from pantheon.workspace.view_turn import TurnView, view_turn
@@ -63,6 +65,14 @@ class TurnAnswer(BaseModel):
     ended_at: datetime | None
 
 
+class EstimateAnswer(BaseModel):
+    mode: TurnMode
+    agents: list[str] = Field(description="Keys of those who would answer, in their order.")
+    most: str = Field(description="Credits, if each answered once at full length.")
+    turn_cap: str = Field(description="The most that a turn may cost here, in credits.")
+    available: str
+
+
 @router.post("/sessions/{session_id}/turns", status_code=201)
 async def post_turn(
     session_id: UUID, body: NewTurn, runtime: WithRuntime, caller: Worker, key: WithIdempotencyKey, response: Response
@@ -84,6 +94,23 @@ async def post_turn_stream(
     """Sends a message, and tells what happens as server-sent events. See GET /turns/{turn_id}/events."""
     turn_id, replayed = await _start(runtime, caller, session_id, body, key)
     return _stream(runtime, turn_id, after=0, **({"Idempotency-Replayed": "true"} if replayed else {}))
+
+
+@router.get("/sessions/{session_id}/estimate")
+async def get_estimate(
+    session_id: UUID, runtime: WithRuntime, caller: Worker, message: Annotated[str, Query(max_length=20_000)] = ""
+) -> EstimateAnswer:
+    """What a message would cost at most. Nothing is sent, and nothing is set aside."""
+    found = await estimate_turn(
+        runtime.database, runtime.settings, user_id=caller.user_id, session_id=session_id, message=message
+    )
+    return EstimateAnswer(
+        mode=found.mode,
+        agents=[member.agent_key for member in found.roster],
+        most=format_credits(found.most),
+        turn_cap=format_credits(found.cap),
+        available=format_credits(found.available),
+    )
 
 
 @router.get("/turns/{turn_id}")
