@@ -71,6 +71,8 @@ async def run(*, host: str, port: int, worker: bool) -> None:
         if worker:
             await stack.enter_async_context(working(runtime))
         await _announce(runtime)
+        # Now, and not while somebody waits for the first turn.
+        await runtime.turns.preload()
         await stop.wait()
         typer.echo("Stopping: running requests and jobs finish first.")
 
