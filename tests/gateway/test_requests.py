@@ -115,6 +115,8 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"tools": function(name="a b")}, "tools[0].function.name", "pattern"),
     ({"tools": function(parameters=nested(MAX_DEPTH))}, "tools[0].function.parameters", "deeper than 40"),
     ({"tools": function(parameters=nested(900))}, "tools[0].function.parameters", "deeper than 40"),
+    ({"tools": function(parameters={"a": [[]] * 20_000})}, "tools[0].function.parameters", "more than 20000 parts"),
+    ({"tools": function(parameters={"a": [1] * 10_000}) * 2}, "tools", "more than 20000 parts together"),
     ({"tool_choice": "required"}, None, "tool_choice needs tools"),
     ({"tool_choice": "any"}, "tool_choice", "'none', 'auto' or 'required'"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "json_object"),

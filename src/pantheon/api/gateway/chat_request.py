@@ -34,6 +34,8 @@ MAX_MESSAGES = 1_000
 MAX_TOOLS = 128
 MAX_DEPTH = 40
 """Of a tool's parameters or an answer's schema: whoever walks through them must come back."""
+MAX_PARTS = 20_000
+"""Of all of them together, and soon."""
 _DECIMALS = 18
 
 _IMAGE = re.compile(r"https://[^\s]{1,4096}|data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
@@ -65,20 +67,29 @@ def _between(least: int, most: int) -> Any:
     return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
 
 
-def _not_too_deep(value: Any) -> Any:
-    level = [value]
+def _size(value: Any) -> int:
+    """The number of its parts. Raises ValueError where it is too deep or too large."""
+    level, size = [value], 0
     for _ in range(MAX_DEPTH):
         level = [part for item in level for part in _parts(item)]
+        size += len(level)
+        if size > MAX_PARTS:
+            raise ValueError(f"must not have more than {MAX_PARTS} parts")
         if not level:
-            return value
+            return size
     raise ValueError(f"must not be nested deeper than {MAX_DEPTH} levels")
+
+
+def _of_moderate_size(value: Any) -> Any:
+    _size(value)
+    return value
 
 
 def _parts(item: Any) -> list[Any]:
     return list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else []
 
 
-JsonSchema = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+JsonSchema = Annotated[dict[str, Any], AfterValidator(_of_moderate_size)]
 
 
 class _Strict(BaseModel):
@@ -226,6 +237,12 @@ class Tool(_Strict):
     function: Function
 
 
+def _together_of_moderate_size(tools: list[Tool]) -> list[Tool]:
+    if sum(_size(tool.function.parameters) for tool in tools) > MAX_PARTS:
+        raise ValueError(f"must not have more than {MAX_PARTS} parts together")
+    return tools
+
+
 class FunctionName(_Strict):
     name: Name
 
@@ -286,7 +303,10 @@ class ChatRequest(_Strict):
         | None
     ) = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
-    tools: Annotated[list[Tool], Field(min_length=1, max_length=MAX_TOOLS)] | None = None
+    tools: (
+        Annotated[list[Tool], Field(min_length=1, max_length=MAX_TOOLS), AfterValidator(_together_of_moderate_size)]
+        | None
+    ) = None
     tool_choice: (
         Annotated[
             Annotated[Literal["none", "auto", "required"], Tag("<word>")] | Annotated[ToolChoice, Tag("<choice>")],

@@ -1,5 +1,6 @@
 """OpenAI's API, as far as its clients need it to spend from a wallet: chat completions, and the models there are."""
 
+import asyncio
 from contextlib import aclosing, nullcontext
 from typing import Annotated, Literal
 
@@ -25,6 +26,8 @@ from pantheon.users.rights import Scope
 from pantheon.workspace.find_place import find_place
 
 PATH = "/v1/chat/completions"
+
+_LARGE = 256 * 1024
 
 router = APIRouter(tags=["gateway"])
 
@@ -54,7 +57,9 @@ async def post_chat_completion(
     request: Request, runtime: WithRuntime, caller: Spending, key: WithIdempotencyKey
 ) -> Response:
     """One of OpenAI's chat completions, streamed or not, paid from the caller's wallet. See docs/gateway.md."""
-    asked = read_chat_request(await request.body())
+    raw = await request.body()
+    # What is large is read aside, so that the others' streams go on meanwhile.
+    asked = read_chat_request(raw) if len(raw) < _LARGE else await asyncio.to_thread(read_chat_request, raw)
     place = await find_place(runtime.database, user_id=caller.user_id, model=asked.body["model"])
     if place is not None:
         caller.require_scope(Scope.WORKSPACE)
