@@ -41,6 +41,12 @@ async def _things_of(installation: Installation, person: Person) -> dict[str, st
     }
 
 
+TURN = """
+    INSERT INTO turns (id, session_id, turn_index, mode, roster, user_input, status, created_at, ended_at)
+    VALUES (gen_random_uuid(), %s, 0, 'manual', '[]', 'Really?', 'completed', now(), now()) RETURNING id
+"""
+
+
 async def _workspace_of(installation: Installation, person: Person) -> dict[str, str]:
     async def made(path: str, body: dict[str, str]) -> str:
         answer = await installation.client.post(f"/api/v1{path}", json=body, headers=person.headers)
@@ -52,12 +58,22 @@ async def _workspace_of(installation: Installation, person: Person) -> dict[str,
     session_id = await made(f"/rooms/{room_id}/sessions", {})
     file = {"files": {"file": ("a.txt", b"A.")}}
     sent = await installation.client.post(f"/api/v1/rooms/{room_id}/files", headers=person.headers, **file)
-    return {"agent_id": agent_id, "room_id": room_id, "session_id": session_id, "file_id": sent.json()["id"]}
+    file_id = str(sent.json()["id"])
+    [turn] = installation.rows(TURN, session_id)
+    return {
+        "agent_id": agent_id,
+        "room_id": room_id,
+        "session_id": session_id,
+        "file_id": file_id,
+        "turn_id": str(turn["id"]),
+    }
 
 
 def _everything(installation: Installation) -> list[list[dict[str, Any]]]:
-    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents", "chat_sessions", "files")
-    return [installation.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables]
+    tables = ("top_ups", "api_keys", "agents", "rooms", "room_agents", "chat_sessions", "turns")
+    # The worker reads the text out of files meanwhile.
+    files = installation.rows("SELECT id, room_id, filename, deleted_at FROM files ORDER BY id")
+    return [files, *(installation.rows(f"SELECT * FROM {table} ORDER BY id") for table in tables)]
 
 
 async def _routes_with_ids(installation: Installation) -> list[tuple[str, str]]:
@@ -69,6 +85,8 @@ BODIES: list[tuple[str, str, dict[str, Any]]] = [
     ("post", r".*/(grant|adjust)", {"json": {"amount": "1", "note": "x"}}),
     ("patch", r".*/v1/agents/{agent_id}", {"json": {"name": "x"}}),
     ("patch", r".*/v1/rooms/{room_id}", {"json": {"name": "x"}}),
+    ("post", r".*/turns(/stream)?", {"json": {"message": "x"}}),
+    ("post", r".*/stop", {"json": {}}),
     ("patch", r".*/mode", {"json": {"mode": "manual"}}),
     ("post", r".*/rooms/{room_id}/agents", {"json": {"agent_id": str(uuid4())}}),
     ("patch", r".*/rooms/{room_id}/agents/{agent_id}", {"json": {"position": 0}}),
@@ -90,7 +108,7 @@ async def test_no_route_with_an_id_shows_or_changes_what_is_anothers(
     things = await _things_of(installation, ada)
     before = _everything(installation)
     routes = [(method, path) for method, path in await _routes_with_ids(installation) if path not in NOBODYS]
-    assert len(routes) >= 28
+    assert len(routes) >= 35
 
     for method, path in routes:
         with subtests.test(method=method, path=path):

@@ -45,6 +45,8 @@ async def _page(
 
 WithPage = Annotated[Page, Depends(_page)]
 
+Deleted = Annotated[bool, Query(description="List what was deleted instead, as long as it can be restored.")]
+
 
 async def _idempotency_key(
     key: Annotated[

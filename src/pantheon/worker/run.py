@@ -23,6 +23,7 @@ from pantheon.wallets.expire_holds import expire_holds
 from pantheon.worker.clean_up import clean_up
 from pantheon.worker.inbox import handle_inbox
 from pantheon.workspace.parse_file import parse_file, wake_unparsed_files
+from pantheon.workspace.purge import purge
 from pantheon.workspace.recover_turns import recover_turns
 
 _CONCURRENCY = 8
@@ -115,6 +116,11 @@ def _app(runtime: Runtime) -> procrastinate.App:
     @app.task(name="close_days", queueing_lock="close_days")
     async def close_days_each_hour(timestamp: int) -> None:
         await close_days(runtime.database)
+
+    @app.periodic(cron="23 * * * *")
+    @app.task(name="purge", queueing_lock="purge")
+    async def purge_each_hour(timestamp: int) -> None:
+        await purge(runtime.database, runtime.storage)
 
     return app
 

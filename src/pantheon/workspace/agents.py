@@ -12,6 +12,7 @@ from pantheon.db.engine import Tx
 from pantheon.db.tables import agents
 from pantheon.errors import ConflictError, InvalidInputError, NotFoundError
 from pantheon.turns.rate_cards import card_in_force
+from pantheon.workspace import retention
 
 Tool = Literal["search", "file_read"]
 
@@ -53,6 +54,10 @@ def agent_of(row: RowMapping) -> Agent:
 
 def living(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     return agents.c.user_id == user_id, agents.c.deleted_at.is_(None)
+
+
+def restorable(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return agents.c.user_id == user_id, retention.restorable(agents)
 
 
 async def get_agent(tx: Tx, agent_id: UUID, *, user_id: UUID, lock: bool = False) -> Agent:

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, exists, select
+from sqlalchemy import ColumnElement, RowMapping, exists, func, select
 
 from pantheon.db.engine import Tx
 from pantheon.db.tables import files, rooms
-from pantheon.errors import NotFoundError, UnsupportedFileError
+from pantheon.errors import ConflictError, NotFoundError, RoomFullError, UnsupportedFileError
+from pantheon.workspace import retention
 from pantheon.workspace import rooms as all_rooms
 from pantheon.workspace.file_types import CONTENT_TYPES, FileType
 
@@ -54,8 +55,16 @@ def file_of(row: RowMapping) -> File:
 
 def living(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """A file lives from when all of it is stored, and no longer than its room."""
+    return files.c.deleted_at.is_(None), *_of(user_id)
+
+
+def restorable(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return retention.restorable(files), *_of(user_id)
+
+
+def _of(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     in_room = exists().where(rooms.c.id == files.c.room_id, *all_rooms.living(user_id))
-    return files.c.user_id == user_id, files.c.stored_at.is_not(None), files.c.deleted_at.is_(None), in_room
+    return files.c.user_id == user_id, files.c.stored_at.is_not(None), in_room
 
 
 async def get_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> File:
@@ -64,6 +73,20 @@ async def get_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> File:
     if row is None:
         raise NotFoundError("File not found.")
     return file_of(row)
+
+
+async def require_space(tx: Tx, room_id: UUID, size: int) -> None:
+    """The room has to be locked, so that two at once cannot share the last space. What is on its way counts as well.
+
+    Raises RoomFullError, or ConflictError where there are too many files.
+    """
+    here = (files.c.room_id == room_id, files.c.deleted_at.is_(None))
+    used = select(func.count(), func.coalesce(func.sum(files.c.file_size), 0)).select_from(files).where(*here)
+    number, taken = (await tx.execute(used)).one()
+    if number >= MAX_FILES:
+        raise ConflictError(f"There are {MAX_FILES} files in this room already. Delete one that is not needed.")
+    if taken + size > MAX_ROOM_BYTES:
+        raise RoomFullError
 
 
 def clean_name(sent: str) -> str:

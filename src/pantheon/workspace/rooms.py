@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, select
 from pantheon.db.engine import Tx
 from pantheon.db.tables import rooms
 from pantheon.errors import NotFoundError
+from pantheon.workspace import retention
 
 Mode = Literal["manual", "roundtable", "orchestrator"]
 
@@ -44,6 +45,10 @@ def room_of(row: RowMapping) -> Room:
 
 def living(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     return rooms.c.user_id == user_id, rooms.c.deleted_at.is_(None)
+
+
+def restorable(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return rooms.c.user_id == user_id, retention.restorable(rooms)
 
 
 async def get_room(tx: Tx, room_id: UUID, *, user_id: UUID, lock: bool = False) -> Room:

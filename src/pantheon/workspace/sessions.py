@@ -11,6 +11,7 @@ from pantheon.db.engine import Tx
 from pantheon.db.tables import agents, chat_sessions, rooms
 from pantheon.errors import NotFoundError
 from pantheon.workspace import agents as all_agents
+from pantheon.workspace import retention
 from pantheon.workspace import rooms as all_rooms
 from pantheon.workspace.agents import get_agent
 from pantheon.workspace.rooms import get_room
@@ -51,9 +52,17 @@ def session_of(row: RowMapping) -> Session:
 
 def living(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """A session lives no longer than the room or the agent that it belongs to."""
+    return chat_sessions.c.deleted_at.is_(None), *_of(user_id)
+
+
+def restorable(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return retention.restorable(chat_sessions), *_of(user_id)
+
+
+def _of(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
     in_room = exists().where(rooms.c.id == chat_sessions.c.room_id, *all_rooms.living(user_id))
     with_agent = exists().where(agents.c.id == chat_sessions.c.agent_id, *all_agents.living(user_id))
-    return chat_sessions.c.user_id == user_id, chat_sessions.c.deleted_at.is_(None), or_(in_room, with_agent)
+    return chat_sessions.c.user_id == user_id, or_(in_room, with_agent)
 
 
 async def get_session(tx: Tx, session_id: UUID, *, user_id: UUID, lock: bool = False) -> Session:

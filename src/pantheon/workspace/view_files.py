@@ -8,7 +8,7 @@ from sqlalchemy import select
 from pantheon.db.engine import Database
 from pantheon.db.tables import files
 from pantheon.errors import StorageNotConfiguredError
-from pantheon.workspace.files import COLUMNS, File, file_of, get_file, living
+from pantheon.workspace.files import COLUMNS, File, file_of, get_file, living, restorable
 from pantheon.workspace.paging import page
 from pantheon.workspace.rooms import get_room
 from pantheon.workspace.storage import Storage, content_of
@@ -20,10 +20,11 @@ async def view_file(database: Database, *, user_id: UUID, file_id: UUID) -> File
 
 
 async def list_files(
-    database: Database, *, user_id: UUID, room_id: UUID, limit: int, offset: int = 0
+    database: Database, *, user_id: UUID, room_id: UUID, deleted: bool = False, limit: int, offset: int = 0
 ) -> tuple[list[File], int]:
-    """One page, newest first, and how many there are in all."""
-    query = select(*COLUMNS).where(files.c.room_id == room_id, *living(user_id))
+    """One page, newest first, and how many there are in all. `deleted`: of those that can be restored."""
+    condition = restorable(user_id) if deleted else living(user_id)
+    query = select(*COLUMNS).where(files.c.room_id == room_id, *condition)
     query = query.order_by(files.c.created_at.desc(), files.c.id.desc())
     async with database.transaction() as tx:
         await get_room(tx, room_id, user_id=user_id)

@@ -8,7 +8,7 @@ from fastapi import Depends
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from pantheon.api.callers import caller_with
-from pantheon.api.dependencies import WithPage, WithRuntime
+from pantheon.api.dependencies import Deleted, WithPage, WithRuntime
 from pantheon.api.strict_json import LongText, OneLine, PlainText, RequestModel, strict_router
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
@@ -16,6 +16,7 @@ from pantheon.workspace.agents import Agent, AgentFields, Tool
 from pantheon.workspace.change_agent import change_agent
 from pantheon.workspace.create_agent import create_agent
 from pantheon.workspace.delete import delete_agent
+from pantheon.workspace.restore import restore_agent
 from pantheon.workspace.view_agents import list_agents, view_agent
 
 router = strict_router("agents")
@@ -89,9 +90,11 @@ async def post_agent(body: NewAgent, runtime: WithRuntime, caller: Worker) -> Ag
 
 
 @router.get("/agents")
-async def get_agents(runtime: WithRuntime, caller: Worker, page: WithPage) -> AgentsAnswer:
+async def get_agents(runtime: WithRuntime, caller: Worker, page: WithPage, deleted: Deleted = False) -> AgentsAnswer:
     """Newest first."""
-    listed, total = await list_agents(runtime.database, user_id=caller.user_id, limit=page.limit, offset=page.offset)
+    listed, total = await list_agents(
+        runtime.database, user_id=caller.user_id, deleted=deleted, limit=page.limit, offset=page.offset
+    )
     return AgentsAnswer(agents=[shown(agent) for agent in listed], total=total)
 
 
@@ -113,3 +116,9 @@ async def patch_agent(agent_id: UUID, body: AgentChanges, runtime: WithRuntime, 
 async def remove_agent(agent_id: UUID, runtime: WithRuntime, caller: Worker) -> None:
     """Its key is free again at once."""
     await delete_agent(runtime.database, user_id=caller.user_id, agent_id=agent_id)
+
+
+@router.post("/agents/{agent_id}/restore")
+async def post_restore_agent(agent_id: UUID, runtime: WithRuntime, caller: Worker) -> AgentAnswer:
+    """Within 7 days of its deletion."""
+    return shown(await restore_agent(runtime.database, user_id=caller.user_id, agent_id=agent_id))

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from pantheon.api.callers import caller_with
-from pantheon.api.dependencies import WithPage, WithRuntime
+from pantheon.api.dependencies import Deleted, WithPage, WithRuntime
 from pantheon.api.strict_json import strict_router
 from pantheon.errors import InvalidInputError, StorageUnavailableError
 from pantheon.users.caller import Caller
@@ -24,6 +24,7 @@ from pantheon.users.rights import Scope
 from pantheon.workspace.add_file import add_file
 from pantheon.workspace.delete import delete_file
 from pantheon.workspace.files import MAX_FILE_BYTES, File, ParseStatus
+from pantheon.workspace.restore import restore_file
 from pantheon.workspace.view_files import list_files, open_file, view_file
 from pantheon.workspace.view_rooms import view_room
 
@@ -88,10 +89,12 @@ async def post_file(room_id: UUID, request: Request, runtime: WithRuntime, calle
 
 
 @router.get("/rooms/{room_id}/files")
-async def get_files(room_id: UUID, runtime: WithRuntime, caller: Worker, page: WithPage) -> FilesAnswer:
+async def get_files(
+    room_id: UUID, runtime: WithRuntime, caller: Worker, page: WithPage, deleted: Deleted = False
+) -> FilesAnswer:
     """Newest first."""
     listed, total = await list_files(
-        runtime.database, user_id=caller.user_id, room_id=room_id, limit=page.limit, offset=page.offset
+        runtime.database, user_id=caller.user_id, room_id=room_id, deleted=deleted, limit=page.limit, offset=page.offset
     )
     return FilesAnswer(files=[_file(file) for file in listed], total=total)
 
@@ -117,6 +120,12 @@ async def get_content(file_id: UUID, runtime: WithRuntime, caller: Worker) -> St
 @router.delete("/files/{file_id}", status_code=204)
 async def remove_file(file_id: UUID, runtime: WithRuntime, caller: Worker) -> None:
     await delete_file(runtime.database, user_id=caller.user_id, file_id=file_id)
+
+
+@router.post("/files/{file_id}/restore")
+async def post_restore_file(file_id: UUID, runtime: WithRuntime, caller: Worker) -> FileAnswer:
+    """Within 7 days of its deletion."""
+    return _file(await restore_file(runtime.database, user_id=caller.user_id, file_id=file_id))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from fastapi import Depends
 from pydantic import BaseModel, Field, model_validator
 
 from pantheon.api.callers import caller_with
-from pantheon.api.dependencies import WithPage, WithRuntime
+from pantheon.api.dependencies import Deleted, WithPage, WithRuntime
 from pantheon.api.routes import agents
 from pantheon.api.strict_json import LongText, OneLine, RequestModel, strict_router
 from pantheon.users.caller import Caller
@@ -18,6 +18,7 @@ from pantheon.workspace.change_room import change_mode, change_room
 from pantheon.workspace.create_room import create_room
 from pantheon.workspace.delete import delete_room
 from pantheon.workspace.move_agent import move_agent
+from pantheon.workspace.restore import restore_room
 from pantheon.workspace.rooms import Mode, Room, RoomFields
 from pantheon.workspace.roster import MAX_POSITION, RoomAgent, list_room_agents
 from pantheon.workspace.unassign_agent import unassign_agent
@@ -105,9 +106,11 @@ async def post_room(body: NewRoom, runtime: WithRuntime, caller: Worker) -> Room
 
 
 @router.get("/rooms")
-async def get_rooms(runtime: WithRuntime, caller: Worker, page: WithPage) -> RoomsAnswer:
+async def get_rooms(runtime: WithRuntime, caller: Worker, page: WithPage, deleted: Deleted = False) -> RoomsAnswer:
     """Newest first."""
-    listed, total = await list_rooms(runtime.database, user_id=caller.user_id, limit=page.limit, offset=page.offset)
+    listed, total = await list_rooms(
+        runtime.database, user_id=caller.user_id, deleted=deleted, limit=page.limit, offset=page.offset
+    )
     return RoomsAnswer(rooms=[_room(room) for room in listed], total=total)
 
 
@@ -132,6 +135,12 @@ async def patch_mode(room_id: UUID, body: ModeRequest, runtime: WithRuntime, cal
 @router.delete("/rooms/{room_id}", status_code=204)
 async def remove_room(room_id: UUID, runtime: WithRuntime, caller: Worker) -> None:
     await delete_room(runtime.database, user_id=caller.user_id, room_id=room_id)
+
+
+@router.post("/rooms/{room_id}/restore")
+async def post_restore_room(room_id: UUID, runtime: WithRuntime, caller: Worker) -> RoomAnswer:
+    """Within 7 days of its deletion."""
+    return _room(await restore_room(runtime.database, user_id=caller.user_id, room_id=room_id))
 
 
 @router.post("/rooms/{room_id}/agents", status_code=201)

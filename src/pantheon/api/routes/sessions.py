@@ -8,11 +8,12 @@ from fastapi import Depends
 from pydantic import BaseModel
 
 from pantheon.api.callers import caller_with
-from pantheon.api.dependencies import WithPage, WithRuntime
+from pantheon.api.dependencies import Deleted, WithPage, WithRuntime
 from pantheon.api.strict_json import strict_router
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
 from pantheon.workspace.delete import delete_session
+from pantheon.workspace.restore import restore_session
 from pantheon.workspace.sessions import Place, Session
 from pantheon.workspace.start_session import start_session
 from pantheon.workspace.transcript import MessageState, Role, TurnMode, TurnStatus, list_messages, list_turns
@@ -97,18 +98,26 @@ async def post_agent_session(place: WithAgent, runtime: WithRuntime, caller: Wor
 
 
 @router.get("/rooms/{room_id}/sessions")
-async def get_room_sessions(place: InRoom, runtime: WithRuntime, caller: Worker, page: WithPage) -> SessionsAnswer:
+async def get_room_sessions(
+    place: InRoom, runtime: WithRuntime, caller: Worker, page: WithPage, deleted: Deleted = False
+) -> SessionsAnswer:
     """Newest first."""
     return _sessions(
-        await list_sessions(runtime.database, user_id=caller.user_id, place=place, limit=page.limit, offset=page.offset)
+        await list_sessions(
+            runtime.database, user_id=caller.user_id, place=place, deleted=deleted, limit=page.limit, offset=page.offset
+        )
     )
 
 
 @router.get("/agents/{agent_id}/sessions")
-async def get_agent_sessions(place: WithAgent, runtime: WithRuntime, caller: Worker, page: WithPage) -> SessionsAnswer:
+async def get_agent_sessions(
+    place: WithAgent, runtime: WithRuntime, caller: Worker, page: WithPage, deleted: Deleted = False
+) -> SessionsAnswer:
     """Newest first."""
     return _sessions(
-        await list_sessions(runtime.database, user_id=caller.user_id, place=place, limit=page.limit, offset=page.offset)
+        await list_sessions(
+            runtime.database, user_id=caller.user_id, place=place, deleted=deleted, limit=page.limit, offset=page.offset
+        )
     )
 
 
@@ -125,6 +134,12 @@ async def remove_agent_session(session_id: UUID, place: WithAgent, runtime: With
 @router.get("/sessions/{session_id}")
 async def get_session(session_id: UUID, runtime: WithRuntime, caller: Worker) -> SessionAnswer:
     return _session(await view_session(runtime.database, user_id=caller.user_id, session_id=session_id))
+
+
+@router.post("/sessions/{session_id}/restore")
+async def post_restore_session(session_id: UUID, runtime: WithRuntime, caller: Worker) -> SessionAnswer:
+    """Within 7 days of its deletion."""
+    return _session(await restore_session(runtime.database, user_id=caller.user_id, session_id=session_id))
 
 
 @router.get("/sessions/{session_id}/turns")
