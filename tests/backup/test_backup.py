@@ -1,8 +1,11 @@
 """A backup that was never restored is a hope: these restore them."""
 
 import asyncio
+import hashlib
+import json
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,14 +186,37 @@ async def test_a_database_with_something_in_it_is_replaced_only_on_demand(
     assert [row[0] for row in balances(owner_url)] == [kept]
 
 
+async def test_a_dump_that_is_not_what_its_manifest_says_leaves_the_old_database(
+    owner_url: str, database: Database, tmp_path: Path, fresh: str
+) -> None:
+    books = Books(database, owner_url)
+    wallet = await books.open_wallet()
+    other, whole, forged = tmp_path / "other", tmp_path / "whole", tmp_path / "forged"
+    back_up(owner_url, other, progress=silent)
+    await books.grant(wallet, 5)
+    await database.close()
+    back_up(owner_url, whole, progress=silent)
+    before = balances(owner_url)
+    with zipfile.ZipFile(other) as source, zipfile.ZipFile(whole) as stated, zipfile.ZipFile(forged, "w") as target:
+        dump = source.read("database.dump")
+        manifest = json.loads(stated.read("manifest.json")) | {"sha256": hashlib.sha256(dump).hexdigest()}
+        target.writestr("database.dump", dump)
+        target.writestr("manifest.json", json.dumps(manifest))
+
+    differences = "0 rows in transfers, not 1; other chains of wallets. Nothing was changed"
+    for url, replace in ((owner_url, True), (on(os.environ[OWNER_URL], fresh), False)):
+        with pytest.raises(BackupError, match=differences):
+            restore(url, forged, replace=replace, progress=silent)
+
+    assert balances(owner_url) == before
+    with psycopg.connect(on(os.environ[OWNER_URL], fresh)) as connection:
+        assert connection.execute("SELECT to_regclass('public.wallets')").fetchone() == (None,)
+
+
 async def test_a_dump_that_breaks_off_midway_leaves_the_old_database(
     owner_url: str, database: Database, tmp_path: Path, fresh: str
 ) -> None:
     """Its manifest vouches for it, so that only pg_restore finds out: what it had sent by then is rolled back."""
-    import hashlib
-    import json
-    import zipfile
-
     wallet = await Books(database, owner_url).open_wallet()
     await database.close()
     whole, forged = tmp_path / "whole", tmp_path / "forged"

@@ -28,10 +28,14 @@ from pantheon.db.migrate import knows
 
 _DUMP, _MANIFEST = "database.dump", "manifest.json"
 _CHUNK_BYTES = 1024 * 1024
+_MARK = "-- pantheon --"
 _TRANSACTION_TIMEOUT_MAJOR = 17
 
 Progress = Callable[[int], None]
 """Is told how many more bytes were worked on."""
+
+Ask = Callable[[str], Iterator[str]]
+"""The rows that a query gives, each as the text that COPY makes of it."""
 
 
 class BackupError(RuntimeError):
@@ -81,7 +85,7 @@ def _write(connection: psycopg.Connection[Any], owner_url: str, target: IO[bytes
     for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
         connection.execute(sql.SQL("SET LOCAL {} = 0").format(sql.Identifier(name)))
     (snapshot,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-    revision, rows, heads = _contents(connection)
+    revision, rows, heads = _contents(lambda query: _copied(connection, query))
     digest = hashlib.sha256()
     with zipfile.ZipFile(target, "w") as archive:
         # pg_dump compresses by itself. The time says nothing here, and a clock before 1980 would be refused.
@@ -134,9 +138,7 @@ def restore(owner_url: str, file: Path, *, replace: bool, progress: Progress) ->
     with psycopg.connect(libpq_url(owner_url), autocommit=True) as connection:
         _refuse_loss(connection, replace=replace)
         with zipfile.ZipFile(file) as archive, archive.open(_DUMP) as dump:
-            _load(connection, owner_url, dump, replace=replace, progress=progress)
-        if (found := _contents(connection)) != (manifest.revision, manifest.rows, manifest.heads):
-            raise BackupError(f"What was restored is not what the manifest says: {found}. Do not use this database.")
+            _load(connection, owner_url, dump, manifest, replace=replace, progress=progress)
     return manifest
 
 
@@ -147,26 +149,50 @@ def _refuse_loss(connection: psycopg.Connection[Any], *, replace: bool) -> None:
     ).fetchone()
     if others and others[0]:
         raise BackupError(f"{others[0]} other connections use this database. Stop Pantheon first. Nothing was changed.")
-    if _tables(connection) and not replace:
+    if list(_copied(connection, _TABLES)) and not replace:
         raise BackupError(
             "The database is not empty. Name an empty one, or add --replace to lose what is in it. Nothing was changed."
         )
 
 
 def _load(
-    connection: psycopg.Connection[Any], owner_url: str, dump: IO[bytes], *, replace: bool, progress: Progress
+    connection: psycopg.Connection[Any],
+    owner_url: str,
+    dump: IO[bytes],
+    manifest: Manifest,
+    *,
+    replace: bool,
+    progress: Progress,
 ) -> None:
-    """pg_restore's SQL through psql in one transaction, which is committed only when both of them have succeeded."""
+    """pg_restore's SQL through psql in one transaction, which is committed only when both of them have succeeded
+    and what is there then is what the manifest says.
+    """
     empty = ["--command=DROP SCHEMA public CASCADE", "--command=CREATE SCHEMA public"] if replace else []
     arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", *empty, "--file=-"]
-    with _program("psql", owner_url, connection, *arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as psql:
+    with _program("psql", owner_url, connection, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as psql:
         assert psql.stdin is not None
         # When psql has given up, its own words say why.
         with suppress(BrokenPipeError):
             for statements in _statements(connection, dump, progress):
                 psql.stdin.write(statements)
-            # Only this end of the input lets psql commit; had pg_restore failed, psql would have been killed instead.
+            _refuse_another_content(manifest, _contents(lambda query: _copied_by(psql, query)))
+            # Only this end of the input lets psql commit; where something failed before, psql is killed instead.
             psql.stdin.close()
+
+
+def _refuse_another_content(manifest: Manifest, found: tuple[str, dict[str, int], str]) -> None:
+    revision, rows, heads = found
+    differences = [
+        f"{rows.get(name, 'no')} rows in {name}, not {manifest.rows.get(name, 'any')}"
+        for name in sorted(rows.keys() | manifest.rows.keys())
+        if rows.get(name) != manifest.rows.get(name)
+    ]
+    if revision != manifest.revision:
+        differences.append(f"revision {revision}, not {manifest.revision}")
+    if heads != manifest.heads:
+        differences.append("other chains of wallets")
+    if differences:
+        raise BackupError(f"The dump is not what its manifest says: {'; '.join(differences)}. Nothing was changed.")
 
 
 def _statements(connection: psycopg.Connection[Any], dump: IO[bytes], progress: Progress) -> Iterator[bytes]:
@@ -199,29 +225,50 @@ def _statements(connection: psycopg.Connection[Any], dump: IO[bytes], progress: 
         raise BackupError(f"pg_restore could not read the dump: {said}. Nothing was changed.")
 
 
-def _contents(connection: psycopg.Connection[Any]) -> tuple[str, dict[str, int], str]:
+_TABLES = """SELECT relname FROM pg_class
+    WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p') ORDER BY 1"""
+_COUNT = "SELECT count(*) FROM public.{}"
+_HEADS = "SELECT concat(id, ' ', seq, ' ', encode(head_hash, 'hex')) FROM public.wallets ORDER BY id"
+
+
+def _contents(ask: Ask) -> tuple[str, dict[str, int], str]:
     """Revision, rows of each table, and the digest of the chains."""
-    names = _tables(connection)
+    names = list(ask(_TABLES))
     if "wallets" not in names or "alembic_version" not in names:
         raise BackupError("This is no database of Pantheon's: it has no books. Check DATABASE_MIGRATION_URL.")
-    (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
-    rows = {}
-    for name in names:
-        query = sql.SQL("SELECT count(*) FROM public.{}").format(sql.Identifier(name))
-        rows[name] = int((connection.execute(query).fetchone() or [0])[0])
+    revision = "".join(ask("SELECT version_num FROM public.alembic_version"))
+    rows = {name: int("".join(ask(_COUNT.format(sql.Identifier(name).as_string())))) for name in names}
     digest = hashlib.sha256()
-    with connection.transaction(), connection.cursor("heads") as cursor:
-        for wallet, seq, head in cursor.execute("SELECT id, seq, head_hash FROM wallets ORDER BY id"):
-            digest.update(f"{wallet} {seq} {bytes(head).hex()}\n".encode())
-    return str(revision), rows, digest.hexdigest()
+    for head in ask(_HEADS):
+        digest.update(f"{head}\n".encode())
+    return revision, rows, digest.hexdigest()
 
 
-def _tables(connection: psycopg.Connection[Any]) -> list[str]:
-    found = connection.execute(
-        "SELECT relname FROM pg_class"
-        " WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p') ORDER BY 1"
+def _copied(connection: psycopg.Connection[Any], query: str) -> Iterator[str]:
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT".encode()) as copy:
+        for (value,) in copy.rows():
+            yield str(value)
+
+
+def _copied_by(psql: subprocess.Popen[bytes], query: str) -> Iterator[str]:
+    """Within the transaction of psql, which alone sees what is not committed."""
+    assert psql.stdin is not None
+    assert psql.stdout is not None
+    # A line before and one after tell the rows from all else that it says.
+    psql.stdin.write(
+        f"COPY (SELECT '{_MARK}') TO STDOUT; COPY ({query}) TO STDOUT; COPY (SELECT '{_MARK}') TO STDOUT;\n".encode()
     )
-    return [str(name) for (name,) in found]
+    psql.stdin.flush()
+    marks = 0
+    while marks < 2:
+        line = psql.stdout.readline()
+        if not line:
+            raise BrokenPipeError
+        text = line.decode().rstrip("\n")
+        if text == _MARK:
+            marks += 1
+        elif marks:
+            yield text
 
 
 @contextmanager
