@@ -28,7 +28,8 @@ def answer(second_half: asyncio.Event) -> Script:
     return Script([*[delta("abc")] * 3, second_half, *[delta("def")] * 3, delta("", "stop"), told, DONE])
 
 
-@pytest.mark.parametrize("end", [signal.SIGQUIT, pytest.param(signal.SIGKILL, marks=pytest.mark.prove)])
+@pytest.mark.prove
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "shut down at once"])
 async def test_an_answer_is_given_whole_and_paid_once_the_database_is_back(home: Path, end: signal.Signals) -> None:
     """And who dies meanwhile has paid for what was written down."""
     server, second_half = embedded.start(home), asyncio.Event()
