@@ -34,7 +34,7 @@ def chat(
 
     \b
     Examples:
-      pantheon keys create ada@example.com --name chat --scope workspace
+      pantheon keys create ada@example.com chat --scope workspace
       PANTHEON_API_KEY=… pantheon chat
       PANTHEON_API_KEY=… pantheon chat --room 0197… -m "@writer Draft a welcome mail."
     """
