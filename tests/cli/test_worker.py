@@ -48,6 +48,35 @@ async def test_it_finishes_the_job_it_is_at_when_it_is_told_to_stop(
         assert await installation.balance(ada) == "333.33"
 
 
+async def test_it_works_on_the_schema_of_a_newer_version(
+    install: Install, environment: dict[str, str], tmp_path: Path, run: Run
+) -> None:
+    """Back to the version before is a start of it, whose migration leaves alone what the newer one made."""
+    async with install(worker=False) as installation:
+        ada = await installation.person()
+        top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+        body = event_for(succeeded(installation.sandbox.payments.find(top_up_id)))
+        await installation.post_event(body, signed(body))
+        installation.execute("UPDATE alembic_version SET version_num = '9999'")
+        installation.execute("DROP FUNCTION ledger_expire_hold")
+
+        migrated = run("db", "migrate")
+        with (tmp_path / "worker.log").open("w+") as log:
+            process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            try:
+                await installation.becomes(ada, top_up_id, "credited")
+            finally:
+                process.kill()
+                process.wait()
+            log.seek(0)
+            said = log.read()
+
+        assert migrated.returncode == 0, migrated.stderr
+        assert migrated.stdout == "The database is at revision 9999, made by a newer version. Nothing was changed.\n"
+        assert installation.rows("SELECT FROM pg_proc WHERE proname = 'ledger_expire_hold'") == []
+        assert "schema_is_newer" in said
+
+
 def test_a_local_installation_is_told_where_its_jobs_run(run: Run, environment: dict[str, str], tmp_path: Path) -> None:
     del environment["DATABASE_URL"]
     environment["APP_ENV"] = "local"

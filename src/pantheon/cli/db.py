@@ -25,8 +25,9 @@ def migrate() -> None:
         if settings.migration_url is None or settings.database_url is None:
             raise SettingsError("DATABASE_URL is not set. A local installation migrates its own database by itself.")
         app_url = settings.database_url.get_secret_value()
-        head = migrations.migrate(settings.migration_url.get_secret_value(), app_url=app_url)
-    typer.echo(f"The database is at revision {head}.")
+        revision = migrations.migrate(settings.migration_url.get_secret_value(), app_url=app_url)
+    made_by = ", made by a newer version. Nothing was changed" if migrations.is_newer(revision) else ""
+    typer.echo(f"The database is at revision {revision}{made_by}.")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import structlog
 import typer
 from sqlalchemy import func, select
 
@@ -15,7 +16,7 @@ from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.cli.connect import home_of
 from pantheon.db import embedded
-from pantheon.db.migrate import current, difference, head, migrate
+from pantheon.db.migrate import current, difference, head, is_newer, migrate
 from pantheon.db.tables import inbox_events
 from pantheon.errors import SettingsError
 from pantheon.payments.stripe.sandbox import Sandbox
@@ -26,6 +27,8 @@ from pantheon.tracing import reporting
 from pantheon.users.make_first_owner import link_for_local_owner
 from pantheon.web.app import create_app
 from pantheon.worker.run import working
+
+_logger = structlog.get_logger(__name__)
 
 
 async def run_worker() -> None:
@@ -38,7 +41,7 @@ async def run_worker() -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(reporting(settings))
         stack.enter_context(metrics.served(settings.worker_metrics_address))
-        await _refuse_another_schema(settings.database_url.get_secret_value())
+        await _refuse_older_schema(settings.database_url.get_secret_value())
         settings = _with_storage(settings)
         runtime = await stack.enter_async_context(open_runtime(settings))
         if not settings.is_local:
@@ -102,8 +105,7 @@ async def _with_database(stack: AsyncExitStack, settings: Settings) -> Settings:
     url, owner_url = settings.database_url.get_secret_value(), settings.migration_url.get_secret_value()
     if settings.is_local:
         await asyncio.to_thread(migrate, owner_url, app_url=url)
-    else:
-        await _refuse_another_schema(url)
+    await _refuse_older_schema(url)
     return settings
 
 
@@ -114,8 +116,12 @@ def _with_storage(settings: Settings) -> Settings:
     return all_settings.load(**_given(settings), storage_url=str(home_of(settings).resolve() / "files"))
 
 
-async def _refuse_another_schema(url: str) -> None:
-    if (found := await asyncio.to_thread(current, url)) != head():
+async def _refuse_older_schema(url: str) -> None:
+    found = await asyncio.to_thread(current, url)
+    if is_newer(found):
+        # Whoever goes back to the version before, or is restarted amid an upgrade, serves all the same.
+        _logger.warning("schema_is_newer", found=found, expected=head())
+    elif found != head():
         raise SettingsError(difference(found))
 
 

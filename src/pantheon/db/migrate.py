@@ -69,10 +69,14 @@ def knows(revision: str) -> bool:
     return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
+def is_newer(found: str | None) -> bool:
+    """Whether a newer version made this revision. This one may run on it: releases.md says for how long."""
+    return found is not None and not knows(found)
+
+
 def difference(found: str | None) -> str:
     """What to do about a database at another revision than `head()`."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is None or found in known:
+    if not is_newer(found):
         return (
             f"The database is at revision {found or 'none'} and this version needs {head()}. Run: pantheon db migrate"
         )
@@ -96,7 +100,10 @@ def current(url: str) -> str | None:
 
 
 def migrate(owner_url: str, *, app_url: str | None = None) -> str:
-    """Migrates to `head()` and answers it. Rights are given to the role of `app_url` where that is another role."""
+    """Migrates to `head()` and answers it. Rights are given to the role of `app_url` where that is another role.
+
+    What a newer version made is left as it is, and its revision answered.
+    """
     engine = create_engine(sqlalchemy_url(owner_url))
     try:
         with engine.begin() as connection:
@@ -105,6 +112,9 @@ def migrate(owner_url: str, *, app_url: str | None = None) -> str:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found is not None and is_newer(found):
+                return found
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
