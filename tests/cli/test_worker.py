@@ -59,12 +59,22 @@ async def test_it_works_on_the_schema_of_a_newer_version(
         await installation.post_event(body, signed(body))
         installation.execute("UPDATE alembic_version SET version_num = '9999'")
         installation.execute("DROP FUNCTION ledger_expire_hold")
+        installation.execute(
+            "INSERT INTO procrastinate_jobs (task_name, queue_name, status)"
+            " VALUES ('of_the_newer_version', 'default', 'failed'), ('sweep', 'default', 'failed')"
+        )
 
         migrated = run("db", "migrate")
         with (tmp_path / "worker.log").open("w+") as log:
             process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
             try:
                 await installation.becomes(ada, top_up_id, "credited")
+
+                async def only_its_own_jobs_are_kept() -> bool:
+                    failed = "SELECT task_name FROM procrastinate_jobs WHERE status = 'failed'"
+                    return installation.rows(failed) == [{"task_name": "sweep"}]
+
+                await eventually(only_its_own_jobs_are_kept, seconds=SECONDS)
             finally:
                 process.kill()
                 process.wait()

@@ -12,8 +12,10 @@ from procrastinate.exceptions import UniqueViolation
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
+from sqlalchemy import text
 
 from pantheon.db import jobs
+from pantheon.db.engine import Database
 from pantheon.payments.check_invariants import check_invariants
 from pantheon.payments.sweep import sweep_top_ups
 from pantheon.runtime import Runtime
@@ -127,11 +129,24 @@ def _app(runtime: Runtime) -> procrastinate.App:
 
 async def sweep(runtime: Runtime, app: procrastinate.App) -> None:
     await _retry_stalled_jobs(app.job_manager)
+    await _drop_jobs_of_other_versions(runtime.database, app)
     if runtime.stripe is not None:
         await sweep_top_ups(runtime.database, runtime.stripe)
     if runtime.storage is not None:
         await wake_unparsed_files(runtime.database)
     await clean_up(runtime.database)
+
+
+async def _drop_jobs_of_other_versions(database: Database, app: procrastinate.App) -> None:
+    """While versions run side by side, a worker may be given a job that it does not know, and can only fail it.
+
+    It is lost with no harm, since the row that it was about is found by a sweep; kept, it would ring the alarm.
+    """
+    async with database.transaction() as tx:
+        await tx.execute(
+            text("DELETE FROM procrastinate_jobs WHERE status = 'failed' AND task_name <> ALL(:known)"),
+            {"known": list(app.tasks)},
+        )
 
 
 async def _retry_stalled_jobs(manager: JobManager) -> None:
