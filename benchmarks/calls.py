@@ -31,8 +31,8 @@ from pantheon.web.app import create_app
 from pantheon.worker.run import working
 
 PEOPLE = 16
-PIECES, PAUSE = 4, 0.05
-"""A call takes 150 ms and a little: what is measured is many streams at once, and not how many calls can be begun."""
+PIECES, PAUSE = 5, 0.015
+"""Four pauses of so many seconds for each stream: about 16 calls begin in a second, however many are open."""
 HELD_SECONDS = 20
 
 _BENCH = audit.Actor(None, "bench")
@@ -184,7 +184,7 @@ async def load(port: int, streams: int, seconds: float, keys: list[str]) -> Samp
     async def keep_asking(key: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (start := time.perf_counter()) < begun + seconds:
-            writer.write(_request(key, pieces=PIECES, pause=PAUSE))
+            writer.write(_request(key, pieces=PIECES, pause=PAUSE * streams))
             await reader.readuntil(b'"content"')
             latencies.append(time.perf_counter() - start)
             await reader.readuntil(_END)
