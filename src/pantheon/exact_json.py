@@ -1,6 +1,7 @@
 """JSON read exactly: no number passes through a float, and NaN or a name that is there twice is refused."""
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 _LONGEST_INTEGER = 30
@@ -36,15 +37,13 @@ def dumps(value: Any) -> str:
     """Compact JSON of what `loads` gave, with every number as it was written."""
     if isinstance(value, NumberLiteral):
         return str(value)
+    if isinstance(value, str):
+        return encode_basestring(value)
     if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{dumps(item)}" for name, item in value.items())
-            + "}"
-        )
+        return "{" + ",".join([f"{encode_basestring(name)}:{dumps(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(dumps(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return "[" + ",".join([dumps(item) for item in value]) + "]"
+    return json.dumps(value, allow_nan=False)
 
 
 def _refuse_constant(name: str) -> Any:
