@@ -30,6 +30,8 @@ def folder(desk: Desk) -> Path:
     [
         ("plan.pdf", pdf("Plan"), "application/pdf"),
         ("Plan.DOCX", docx(paragraph("Plan")), WORD),
+        # What tells it apart lies across two of the pieces that are looked at.
+        ("plan.docx", (b"PK\x03\x04" + bytes(256 * 1024))[: 256 * 1024 - 5] + b"word/document.xml", WORD),
         ("plan.txt", "Größe\t1\r\n".encode(), "text/plain"),
         ("plan.txt", "Größe".encode("cp1252"), "text/plain"),
         ("plan.txt", "Größe".encode("utf-16"), "text/plain"),

@@ -167,6 +167,8 @@ async def test_no_row_goes_before_its_content(ada: Desk) -> None:
     finally:
         place.unlink()
         aside.rename(place)
+    # Nor where no storage is configured (any more).
+    await purge(ada.it.runtime.database, None)
     assert (_rows(ada, "rooms", made["rooms"]), _rows(ada, "files", made["files"])) == (1, 1)
 
     await _purge(ada)

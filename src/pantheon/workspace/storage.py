@@ -29,7 +29,12 @@ T = TypeVar("T")
 _CHUNK_BYTES = 256 * 1024
 _PART_BYTES = 5 * 1024 * 1024
 """The smallest part that S3 takes."""
-_CLIENT: "ClientConfig" = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=5)}
+_CLIENT: "ClientConfig" = {
+    "timeout": timedelta(seconds=30),
+    "connect_timeout": timedelta(seconds=5),
+    # Only where the operator's own AWS_ENDPOINT_URL says so, as for a service on the same machine.
+    "allow_http": True,
+}
 _RETRY: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 
 _logger = structlog.get_logger(__name__)
