@@ -52,6 +52,7 @@ def test_the_example_sets_nothing_and_holds_no_secret() -> None:
     assert [line for line in secrets if not line.endswith("=")] == [
         "#PUBLIC_URL=http://127.0.0.1:8000",
         "#OPENROUTER_BASE_URL=https://openrouter.ai/api/v1",
+        "#TAVILY_BASE_URL=https://api.tavily.com",
     ]
 
 
