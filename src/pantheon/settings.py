@@ -360,7 +360,7 @@ class Settings(BaseSettings):
 
     @property
     def credits_per_dollar(self) -> Fraction | None:
-        """What providers ask is in dollars, and there is no exchange rate here: None where credits cost another money."""
+        """What providers ask is in dollars, and no exchange rate is known: None where credits cost other money."""
         return self.credits_per_usd if self.currency == "usd" else None
 
     @property
