@@ -47,6 +47,7 @@ async def test_while_the_first_is_under_way_others_wait_and_its_caller_may_leave
 
     # The answer is kept for another try, so it is not stopped.
     first.cancel()
+    assert (await door.post(asked(), Idempotency_Key="k-2")).status_code == 409
     go_on.set()
 
     async def is_kept() -> bool:
