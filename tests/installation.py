@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
 from pantheon.audit import Actor
-from pantheon.payments.stripe.sandbox import Sandbox
+from pantheon.payments.stripe.sandbox import Sandbox, create_sandbox_app
 from pantheon.runtime import Runtime, open_runtime
 from pantheon.users.create_user import create_user
 from pantheon.users.rights import Role
@@ -113,7 +113,7 @@ async def installed(
                 retry_ms=[20, 50, 100],
             )
         )
-        await stack.enter_async_context(serving(sandbox.app, sandbox_listener))
+        await stack.enter_async_context(serving(create_sandbox_app(sandbox), sandbox_listener))
         stripe = {
             "stripe_secret_key": sandbox.secret_key,
             "stripe_publishable_key": sandbox.publishable_key,

@@ -19,7 +19,7 @@ import httpx2
 from pantheon import logs
 from pantheon import settings as all_settings
 from pantheon.api.server import bind, serving
-from pantheon.payments.stripe.sandbox import Sandbox, Switch
+from pantheon.payments.stripe.sandbox import Sandbox, Switch, create_sandbox_app
 from pantheon.runtime import open_runtime
 from pantheon.web.app import create_app
 from pantheon.worker.run import working
@@ -119,7 +119,7 @@ async def service(
         # The only event to come is the one about the money.
         for unused in ("payment_intent.created", "charge.*"):
             sandbox.switches.add(Switch(name="drop_webhook", on=unused, times=None))
-        async with sandbox, serving(sandbox.app, sandbox_listener):
+        async with sandbox, serving(create_sandbox_app(sandbox), sandbox_listener):
             try:
                 yield service, Installation(beside.runtime, service.url, sandbox, beside.client, owner_url)
             finally:

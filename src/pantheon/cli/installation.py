@@ -19,7 +19,7 @@ from pantheon.db import embedded
 from pantheon.db.migrate import current, difference, head, is_newer, migrate
 from pantheon.db.tables import inbox_events
 from pantheon.errors import SettingsError
-from pantheon.payments.stripe.sandbox import Sandbox
+from pantheon.payments.stripe.sandbox import Sandbox, create_sandbox_app
 from pantheon.payments.stripe.sandbox.address import Address, read_address, write_address
 from pantheon.runtime import Runtime, open_runtime
 from pantheon.settings import Settings
@@ -159,7 +159,7 @@ async def _with_sandbox(stack: AsyncExitStack, settings: Settings, *, port: int)
             publishable_key=address.publishable_key,
         )
     )
-    await stack.enter_async_context(serving(sandbox.app, listener))
+    await stack.enter_async_context(serving(create_sandbox_app(sandbox), listener))
     return all_settings.load(
         **_given(settings),
         stripe_secret_key=address.secret_key,

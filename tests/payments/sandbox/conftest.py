@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pantheon.payments.stripe.sandbox import Sandbox
+from pantheon.payments.stripe.sandbox import Sandbox, create_sandbox_app
 
 SECRET = "whsec_sandbox_0123456789abcdef"
 OTHER_SECRET = "whsec_sandbox_fedcba9876543210"
@@ -106,7 +106,7 @@ class Stage:
         arguments = {"webhook_secrets": [SECRET], "retry_ms": (10,)} | arguments
         async with (
             Sandbox(base_url=address_of(listener), **arguments) as sandbox,
-            serving(sandbox.app, listener),
+            serving(create_sandbox_app(sandbox), listener),
         ):
             yield sandbox
 

@@ -311,13 +311,13 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from tests.payments.sandbox.conftest import SECRET, address_of, listening_socket, serving
-from pantheon.payments.stripe.sandbox import Sandbox
+from pantheon.payments.stripe.sandbox import Sandbox, create_sandbox_app
 
 async def main(database, webhook_url):
     listener = listening_socket()
     url = address_of(listener)
     sandbox = Sandbox(base_url=url, database=Path(database), webhook_url=webhook_url, webhook_secrets=[SECRET])
-    async with sandbox, serving(sandbox.app, listener):
+    async with sandbox, serving(create_sandbox_app(sandbox), listener):
         print(url, flush=True)
         await asyncio.Event().wait()
 

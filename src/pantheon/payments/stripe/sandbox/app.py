@@ -44,7 +44,7 @@ class Operation:
     for_browsers: bool = False
 
 
-def create_app(sandbox: Sandbox) -> Starlette:
+def create_sandbox_app(sandbox: Sandbox) -> Starlette:
     return Starlette(
         routes=[
             *(

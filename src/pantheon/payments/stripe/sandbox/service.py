@@ -6,13 +6,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 import stripe
-from starlette.applications import Starlette
 
 from pantheon import clock
 from pantheon.payments.stripe.sandbox.cards import find_method, method_name
@@ -73,12 +71,6 @@ class Sandbox:
             self.store, self.events, self.customers, base_url=self.base_url, now=self.now_seconds
         )
         self._delivering: asyncio.Task[None] | None = None
-
-    @cached_property
-    def app(self) -> Starlette:
-        from pantheon.payments.stripe.sandbox.app import create_app
-
-        return create_app(self)
 
     async def __aenter__(self) -> Self:
         self._delivering = asyncio.create_task(self.webhooks.run(), name="sandbox webhooks")
