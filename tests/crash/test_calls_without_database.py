@@ -10,6 +10,7 @@ import pytest
 
 from pantheon.db import embedded
 from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
+from pantheon.ids import uuid7
 from pantheon.ledger.verify import verify
 from pantheon.models.tokens import input_tokens
 from pantheon.turns.recover_calls import recover_calls
@@ -48,6 +49,9 @@ async def test_an_answer_is_given_whole_and_paid_once_the_database_is_back(home:
         given = [*first, *[chunk async for chunk in chunks]]
         assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in given) == "abcabcabcdefdefdef"
         await die(process)
+        # Longer than a lane is waited for: whoever asked before this has been told by now.
+        with pytest.raises(DatabaseBusyError):
+            await m.installation.runtime.lanes.release(wallet_id=m.wallet_id, hold_id=uuid7())
         await asyncio.to_thread(embedded.start, home)
 
         await m.ended()
