@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -18,7 +19,7 @@ from pantheon.turns.spender import Spender
 from pantheon.users.create_api_key import create_api_key
 from pantheon.users.rights import Scope
 from pantheon.web.app import create_app
-from tests.crash.processes import SECONDS, forks, free_port
+from tests.crash.processes import SECONDS, forks
 from tests.installation import TEST
 from tests.turns.metering import ALIAS, HELLO, Metering
 
@@ -41,34 +42,34 @@ async def call_over_http(
     person: Metering, failpoint: str | None = None, *, takes: int | None = None
 ) -> AsyncIterator[Any]:
     """The same through the gateway: the process serves it, and the caller is here."""
-    it, port = person.installation.runtime, free_port()
+    it, listener = person.installation.runtime, bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     _, key = await create_api_key(
         it.database, it.settings, user_id=person.user_id, name="client", scopes=[Scope.MODELS_CALL], actor=TEST
     )
-    process = started(_serve, person, failpoint, port)
-    reading = asyncio.create_task(_read(process, f"http://127.0.0.1:{port}", key, takes))
+    process = started(_serve, person, failpoint, listener)
+    # Now it is the process's alone: nobody waits for an answer once that is dead.
+    listener.close()
+    reading = asyncio.create_task(_read(url, key, takes))
     yield process
     await reading
 
 
-async def _read(process: Any, url: str, key: str, takes: int | None) -> None:
+async def _read(url: str, key: str, takes: int | None) -> None:
     taken, headers = 0, {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=SECONDS) as client:
-        while process.exitcode is None:
-            try:
-                async with client.stream("POST", "/v1/chat/completions", json=BODY) as answer:
-                    async for line in answer.aiter_lines():
-                        taken += '"content"' in line
-                        if taken == takes:
-                            return
-            except httpx2.ConnectError:
-                await asyncio.sleep(0.02)
-            except httpx2.TransportError:
-                return
+    with suppress(httpx2.TransportError):
+        async with (
+            httpx2.AsyncClient(base_url=url, headers=headers, timeout=SECONDS) as client,
+            client.stream("POST", "/v1/chat/completions", json=BODY) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                taken += '"content"' in line
+                if taken == takes:
+                    return
 
 
-async def _serve(runtime: Runtime, port: int) -> None:
-    async with serving(create_app(runtime), bind("127.0.0.1", port)):
+async def _serve(runtime: Runtime, listener: socket.socket) -> None:
+    async with serving(create_app(runtime), listener):
         await asyncio.Event().wait()
 
 
