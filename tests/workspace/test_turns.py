@@ -189,6 +189,7 @@ async def test_one_agent_answers_in_a_direct_conversation(install: Install) -> N
         session = (await w.post(f"/agents/{agent}/sessions")).json()["id"]
         turn = (await w.send(session, "Hello")).json()
         assert (turn["mode"], turn["assistant_output"]) == ("direct", "Hi.")
+        assert 'pantheon_turns_total{status="completed"}' in (await w.client.get("/metrics")).text
 
 
 async def test_everything_is_told_as_it_happens_and_can_be_told_again_from_anywhere(install: Install) -> None:
@@ -246,7 +247,9 @@ async def test_a_stopped_turn_keeps_and_charges_what_was_said(install: Install) 
 
         await eventually(speaks)
         [turn] = w.m.installation.rows("SELECT id FROM turns")
-        assert (await w.post(f"/turns/{turn['id']}/stop")).status_code == 202
+        # Without a body.
+        stopped = await w.client.post(f"/api/v1/turns/{turn['id']}/stop", headers=w.headers)
+        assert stopped.status_code == 202
 
         told = (await sending).json()
         assert (told["status"], told["assistant_output"]) == ("stopped", "abc")

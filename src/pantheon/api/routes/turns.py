@@ -133,9 +133,9 @@ async def get_turn_events(
 
 
 @router.post("/turns/{turn_id}/stop", status_code=202)
-async def post_stop(turn_id: UUID, body: StopRequest, runtime: WithRuntime, caller: Worker) -> TurnAnswer:
+async def post_stop(turn_id: UUID, runtime: WithRuntime, caller: Worker, body: StopRequest | None = None) -> TurnAnswer:
     """What was written is kept and paid for. Nothing happens where the turn has ended."""
-    await runtime.turns.stop(user_id=caller.user_id, turn_id=turn_id, agent_key=body.agent_key)
+    await runtime.turns.stop(user_id=caller.user_id, turn_id=turn_id, agent_key=body.agent_key if body else None)
     return _answer(await view_turn(runtime.database, user_id=caller.user_id, turn_id=turn_id))
 
 
