@@ -29,6 +29,15 @@ STRIPE_CALLS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 STRIPE_PAUSED = Gauge("pantheon_stripe_paused", "1 while Stripe is left alone after a row of failures")
+CALLS = Counter("pantheon_model_calls", "Model calls by how they ended, refused ones too", ["outcome"])
+FIRST_TOKENS = Histogram(
+    "pantheon_model_first_token_seconds",
+    "From the admission of a model call to its first token",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60),
+)
+CREDITS_CHARGED = Counter("pantheon_credits_charged", "Credits that wallets paid for model calls")
+CREDITS_OVERRUN = Counter("pantheon_credits_overrun", "Credits of model calls that the operator had to bear")
+TURNS = Counter("pantheon_turns", "Turns by how they ended", ["status"])
 BUILD = Info("pantheon_build", "Which code runs")
 
 

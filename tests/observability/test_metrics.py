@@ -1,15 +1,21 @@
 """What Prometheus is told, and who may ask."""
 
 import re
+from asyncio import Event
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import pytest
 
+from pantheon.errors import InsufficientCreditsError
+from pantheon.money.amounts import NANOCREDITS
 from pantheon.payments.stripe.sandbox.switches import Switch
 from tests.installation import Installation
 from tests.ledger.books import NEXT_YEAR, Books
+from tests.models.scripted_provider import Script, delta, streamed
 from tests.payments.events import event_for, signed
+from tests.turns.metering import metering
 
 Install = Callable[..., Any]
 
@@ -75,6 +81,32 @@ async def test_money_coming_in_is_counted_at_each_step(installation: Installatio
         assert grown(before, after, name) == 1, name
     assert grown(before, after, 'pantheon_events_received_total{outcome="ignored",type="other"}') >= 1
     assert grown(before, after, 'pantheon_events_handled_total{outcome="done"}') >= 1
+
+
+async def test_model_calls_are_counted_by_how_they_ended_and_by_what_they_cost(install: Install) -> None:
+    beyond = {"prompt_tokens": 9, "completion_tokens": 5000, "total_tokens": 5009}
+    async with metering(install, Script([delta("x"), Event()]), streamed("one"), streamed("two", usage=beyond)) as m:
+        under_way = await m.start()
+        await anext(under_way.chunks())
+        before = await scrape(m.installation)
+        for _ in range(2):
+            async for _ in (await m.start()).chunks():
+                pass
+        under_way.leave()
+        await m.ended()
+        with pytest.raises(InsufficientCreditsError):
+            await (await m.another(funds=1)).start()
+        after = await scrape(m.installation)
+        receipts = m.receipts
+
+    for outcome, count in {"completed": 2, "stopped_by_caller": 1, "insufficient_credits": 1}.items():
+        assert grown(before, after, f'pantheon_model_calls_total{{outcome="{outcome}"}}') == count, outcome
+    assert before["pantheon_model_calls_open"] == 1
+    assert grown(before, after, "pantheon_model_first_token_seconds_count") == 3
+    for name, field in {"charged": "charged", "overrun": "overrun"}.items():
+        expected = sum(receipt[field] for receipt in receipts)
+        found = grown(before, after, f"pantheon_credits_{name}_total")
+        assert expected > 0 and round(found * NANOCREDITS) == expected
 
 
 async def test_what_the_tables_say_is_shown(install: Install, owner_url: str) -> None:

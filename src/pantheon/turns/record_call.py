@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Uuid
 
+from pantheon import metrics
 from pantheon.db.engine import Database
 from pantheon.db.tables import calls
 from pantheon.turns.admit_call import Call
@@ -55,3 +56,6 @@ async def record_end(
             )
         )
         await notice_balance(tx, call.wallet_id)
+    metrics.CALLS.labels(outcome).inc()
+    if first_token_at is not None:
+        metrics.FIRST_TOKENS.observe((first_token_at - call.started_at).total_seconds())

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row, exists, func, select, update
 
-from pantheon import clock, failpoints
+from pantheon import clock, failpoints, metrics
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import calls, draws, receipts
 from pantheon.errors import DatabaseBusyError
@@ -17,7 +17,7 @@ from pantheon.money.rate_card import Usage
 from pantheon.turns.admit_call import Call, Run
 from pantheon.turns.fund_call import Funds
 from pantheon.turns.rate_cards import model_of_version
-from pantheon.turns.settle_call import settlement
+from pantheon.turns.settle_call import count_credits, settlement
 from pantheon.turns.spender import Spender
 
 _BATCH = 200
@@ -59,6 +59,7 @@ async def recover_call(tx: Tx, call_id: UUID) -> bool:
         update(calls).where(calls.c.id == call_id).values(state=state, outcome="recovered", ended_at=func.now())
     )
     failpoints.reach("recovery.recorded")
+    metrics.CALLS.labels("recovered").inc()
     return True
 
 
@@ -81,7 +82,8 @@ async def _end(tx: Tx, row: Row[tuple[object, ...]]) -> None:
                 tx, wallet_id=call.wallet_id, call_id=call.id, beyond=beyond, receipt=settled.receipt
             )
         # What else there is, such as a hold that expired this moment, is another case for the next run.
-        posting.expect("ok", "duplicate", "conflict")
+        if posting.expect("ok", "duplicate", "conflict").code == "ok":
+            count_credits(call, used=settled.used, charged=settled.charged)
     elif drawn:
         await post.capture(tx, draw_id=call.id, used=0)
     if call.run is None:

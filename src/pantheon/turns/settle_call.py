@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pantheon import metrics
 from pantheon.errors import OutsideError
 from pantheon.ledger.lanes import Lanes
 from pantheon.models.provider import Attempt
+from pantheon.money.amounts import NANOCREDITS
 from pantheon.money.rate_card import Charge, Usage, charge, cost
 from pantheon.turns.admit_call import Call
 from pantheon.turns.fund_call import Funds
@@ -80,11 +82,22 @@ async def settle_call(lanes: Lanes, call: Call, funds: Funds, settled: Settlemen
         try:
             if not funds.drawn:
                 await _settle_unfunded(lanes, call, settled, settled.receipt)
-            elif await _settle(lanes, call, settled) == "draw_ended":
+                count_credits(call, used=settled.used, charged=0)
+            elif (code := await _settle(lanes, call, settled)) == "draw_ended":
                 await _settle_unfunded(lanes, call, settled, _at_operators_cost(settled))
+                count_credits(call, used=settled.used, charged=0)
+            elif code != "conflict":
+                count_credits(call, used=settled.used, charged=settled.charged)
             return
         except OutsideError:
             await asyncio.sleep(pause)
+
+
+def count_credits(call: Call, *, used: int, charged: int) -> None:
+    """For Prometheus, which knows no integers of this size. The books are the truth."""
+    metrics.CREDITS_CHARGED.inc(charged / NANOCREDITS)
+    if call.mode != "off":
+        metrics.CREDITS_OVERRUN.inc((used - charged) / NANOCREDITS)
 
 
 async def _settle(lanes: Lanes, call: Call, settled: Settlement) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy import func, select, update
 
+from pantheon import metrics
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import turns, wallets
 from pantheon.errors import OutsideError, PantheonError
@@ -38,6 +39,7 @@ async def end_turn(database: Database, settings: Settings, events: TurnEvents, t
             await asyncio.sleep(_PAUSE)
     if event is not None:
         events.show(event)
+        metrics.TURNS.labels(ending.status).inc()
 
 
 async def _end(tx: Tx, settings: Settings, turn: OpenTurn, ending: Ending) -> TurnEvent | None:

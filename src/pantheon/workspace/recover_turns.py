@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row, func, insert, select, update
 
-from pantheon import clock, ids
+from pantheon import clock, ids, metrics
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import calls, chat_sessions, messages, turn_events, turns, wallets
 from pantheon.errors import DatabaseBusyError, TurnInterruptedError
@@ -30,7 +30,9 @@ async def recover_turns(database: Database, settings: Settings) -> int:
     for turn_id in due:
         try:
             async with database.transaction() as tx:
-                recovered += await _recover(tx, settings, turn_id)
+                ended = await _recover(tx, settings, turn_id)
+            recovered += ended
+            metrics.TURNS.labels("interrupted").inc(ended)
         except DatabaseBusyError:
             pass
         except Exception as error:

@@ -28,6 +28,8 @@ _GAUGES = {
     "pantheon_last_verified_event_seconds": "Since Stripe last delivered something; -1 where it never did",
     "pantheon_holds_open": "Holds that are placed",
     "pantheon_oldest_hold_seconds": "Age of the oldest of them; 0 where there is none",
+    "pantheon_model_calls_open": "Model calls under way",
+    "pantheon_turns_open": "Turns that run or wait to",
     "pantheon_wallets_in_debt": "Wallets that owe credits",
     "pantheon_top_ups_in_review": "Payments that wait for a person",
     "pantheon_worker_heartbeat_seconds": "Since a worker was last alive; -1 where none is known",
@@ -43,6 +45,8 @@ _QUERY = text("""
             ) last RIGHT JOIN (VALUES (1)) one(x) ON true),
            (SELECT count(*) FROM holds WHERE state = 'placed'),
            (SELECT coalesce(extract(epoch FROM :now - min(created_at)), 0) FROM holds WHERE state = 'placed'),
+           (SELECT count(*) FROM calls WHERE state = 'open'),
+           (SELECT count(*) FROM turns WHERE status IN ('queued', 'running')),
            (SELECT count(*) FROM wallets WHERE debt > 0),
            (SELECT count(*) FROM top_ups WHERE state = 'review'),
            (SELECT coalesce(extract(epoch FROM :now - max(last_heartbeat)), -1) FROM procrastinate_workers)
