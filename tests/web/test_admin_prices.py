@@ -111,7 +111,7 @@ async def test_an_import_is_previewed_confirmed_and_published(installation: Inst
     preview = await owner.post("/admin/prices/preview", **fields)
     published = await owner.post("/admin/prices/publish", **hidden(preview.text))
     assert "In force from" in preview.text and "openrouter with a margin of 30 %" in preview.text
-    soon = await owner.post("/admin/prices/preview", **fields | {"only": "gpt-4o", "effective_at": ""})
+    soon = await owner.post("/admin/prices/preview", **fields | {"only": "gpt-4o,\r\n", "effective_at": ""})
     assert "which does not have these changes" in soon.text and "which does not" not in preview.text
     assert "Version 3 begins at 2030-01-01 12:30 UTC." in published.text and "to come" in published.text
 

@@ -136,7 +136,8 @@ async def _read_import(form: Form) -> _Import:
     bundled = form.text("source") != "file"
     margin = form.text("margin", longest=20).removesuffix("%").strip()
     provider = form.text("provider", longest=32) or "openrouter"
-    only = form.text("only", longest=_LONGEST_NAMES).replace(",", " ").split()
+    # Of several lines, which a text of one field is not.
+    only = form.secret("only")[:_LONGEST_NAMES].replace(",", " ").split()
     return _Import(
         RateImport(f"{margin}%", None if bundled else await _document(form), provider, only),
         _moment(form.text("effective_at", longest=40)),
