@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -17,10 +18,12 @@ from pantheon.api.app import create_openapi
 from pantheon.api.server import bind, serving
 from pantheon.cli.checks import skewed
 from pantheon.cli.checks.deployment import check_deployment
+from pantheon.cli.checks.installation import _models, _storage, _web_search
 from pantheon.db.migrate import migrate
 from pantheon.payments.receive_event import USED_TYPES
 from pantheon.payments.stripe.client import API_VERSION
 from pantheon.payments.stripe.inspection import Endpoint, skew
+from pantheon.settings import Settings
 from tests.installation import WEBHOOK_SECRET, Installation
 
 PROGRAM = Path(sys.executable).with_name("pantheon")
@@ -77,11 +80,46 @@ async def test_a_sound_installation_has_no_failure_and_the_roles_are_apart(
         "time-outs": "ok",
         "database clock": "ok",
         "price": "ok",
+        "models": "ok",
+        "web search": "ok",
+        "storage": "ok",
         "stripe mode": "ok",
         "stripe account": "ok",
         "stripe clock": "ok",
         "stripe webhook": "ok",
     }
+
+
+def test_what_is_off_or_not_usable_is_said(tmp_path: Path) -> None:
+    def found(**settings: Any) -> list[tuple[str, str]]:
+        told = Settings(_env_file=None, **settings)
+        return [(str(finding.result), finding.found) for finding in (_models(told), _web_search(told), _storage(told))]
+
+    alone = tmp_path / "file"
+    alone.touch()
+    outside = {
+        "app_env": "staging",
+        "database_url": "postgresql://x",
+        "public_url": "https://x",
+        "secret_keys": "k" * 32,
+    }
+
+    assert found(**outside) == [
+        ("warning", "the demo alone, which knows nothing"),
+        ("ok", "off: TAVILY_API_KEY is not set"),
+        ("warning", "STORAGE_URL is not set: no files are taken"),
+    ]
+    assert found(app_env="local", storage_url=str(alone / "files"), model_providers="x=https://x.example/v1") == [
+        ("warning", "x without a key"),
+        ("ok", "off: TAVILY_API_KEY is not set"),
+        ("failed", f"{alone} cannot be written to"),
+    ]
+    keys = {"openrouter_api_key": "k", "tavily_api_key": "k", "model_providers": "near=http://127.0.0.1:1/v1"}
+    assert found(app_env="local", storage_url=str(tmp_path / "files"), **keys) == [
+        ("ok", "of demo, openrouter, near"),
+        ("ok", "on"),
+        ("ok", str(tmp_path / "files")),
+    ]
 
 
 async def test_each_thing_that_is_wrong_is_named_with_what_to_do(installation: Installation, tmp_path: Path) -> None:

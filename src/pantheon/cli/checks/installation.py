@@ -1,5 +1,6 @@
 """This installation: its settings, its database and its account at Stripe."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pantheon.cli.checks.database import check_database, check_pooler
 from pantheon.commit import COMMIT
 from pantheon.db import embedded
 from pantheon.errors import SettingsError
+from pantheon.models.providers import provider_names
 from pantheon.money.amounts import NANOCREDITS
 from pantheon.money.price import credits_for
 from pantheon.payments.receive_event import USED_TYPES
@@ -45,7 +47,8 @@ async def check_installation() -> list[Finding]:
         findings += await check_database(url)
     if settings.database_pool_url is not None and url is not None:
         findings += await check_pooler(settings.database_pool_url.get_secret_value(), url)
-    return [*findings, _price(settings), *await _check_stripe(settings, home)]
+    findings += [_price(settings), _models(settings), _web_search(settings), _storage(settings)]
+    return [*findings, *await _check_stripe(settings, home)]
 
 
 def _public_url(settings: Settings) -> Finding:
@@ -66,8 +69,7 @@ def _secret_keys(settings: Settings) -> Finding:
 
 
 def _disk(home: Path) -> Finding:
-    folder = next(path for path in (home, *home.absolute().parents) if path.exists())
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(_nearest(home)).free
     found = f"{free // 1024**2:,} MiB free for {home}"
     if free < _FREE_BYTES:
         return failed("disk", found, "Make room: PostgreSQL stops when the disk is full.")
@@ -83,6 +85,43 @@ def _price(settings: Settings) -> Finding:
     if bought <= 0:
         return failed("price", found, "Raise TOP_UP_MIN_USD or CREDITS_PER_USD.")
     return ok("price", found if exact == bought else f"{found}, rounded to two decimals")
+
+
+def _models(settings: Settings) -> Finding:
+    names = ", ".join(provider_names(settings))
+    # One on this machine or a private network, which alone may be http, often asks for none.
+    keyless = [
+        told.name for told in settings.model_providers if told.api_key is None and told.base_url.startswith("https:")
+    ]
+    if keyless:
+        return warning("models", f"{', '.join(keyless)} without a key", "Name it in MODEL_PROVIDERS, after a bar.")
+    if names == "demo" and not settings.is_local:
+        return warning("models", "the demo alone, which knows nothing", "Set OPENROUTER_API_KEY or MODEL_PROVIDERS.")
+    return ok("models", f"of {names}" + ("" if settings.openrouter_api_key else "; OpenRouter is off: it has no key"))
+
+
+def _web_search(settings: Settings) -> Finding:
+    return ok("web search", "on" if settings.tavily_api_key else "off: TAVILY_API_KEY is not set")
+
+
+def _storage(settings: Settings) -> Finding:
+    """Of a bucket nothing is tried: whether it can be written to is known only by writing."""
+    url = settings.storage_url
+    if url is None:
+        if settings.is_local:
+            return ok("storage", "a folder beside the private database")
+        return warning("storage", "STORAGE_URL is not set: no files are taken", "Set it to a folder or a bucket.")
+    if url.startswith("s3://"):
+        return ok("storage", f"{url}, which was not tried")
+    folder = _nearest(Path(url))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return failed("storage", f"{folder} cannot be written to", "Give it to the account that runs Pantheon.")
+    return ok("storage", url)
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or what there is of it."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
 
 
 async def _check_stripe(settings: Settings, home: Path) -> list[Finding]:
