@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,11 +62,14 @@ async def _history(database: Database) -> None:
             await audit.record(tx, TEST, "thing.done", subject=f"thing {number}", number=number, deep={"a": [1, None]})
 
 
-def _verify(app_url: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _verify(
+    app_url: str, folder: Path, *options: str, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("pantheon"), "ledger", "verify", *options],
         env={"PATH": os.environ["PATH"], "APP_ENV": "test", "DATABASE_URL": app_url},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         check=False,
         timeout=60,
@@ -79,9 +84,22 @@ async def test_whole_books_pass(database: Database, app_url: str, tmp_path: Path
 
     assert process.returncode == 0, process.stderr
     assert "The books are whole: 3 transfers and" in process.stdout
-    assert "Verifying 3 transfers" in process.stderr
+    assert process.stderr == ""
     answer = json.loads(_verify(app_url, tmp_path, "--json").stdout)
     assert answer["whole"] is True and answer["breaks"] == []
+
+
+async def test_on_a_terminal_it_shows_how_long_it_has_taken(database: Database, app_url: str, tmp_path: Path) -> None:
+    await _history(database)
+    screen, terminal = pty.openpty()
+    try:
+        _verify(app_url, tmp_path, "--json", stderr=terminal)
+        _verify(app_url, tmp_path, stderr=terminal)
+        shown = os.read(screen, 10_000).decode()
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert re.fullmatch(r"\rVerifying 3 transfers … 0 s.*, [0-9,]+ a second\r\n", shown), shown
 
 
 def _tamper(owner_url: str, what: str) -> str:

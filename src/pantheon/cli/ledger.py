@@ -1,5 +1,10 @@
 import asyncio
+import contextlib
+import itertools
 import json
+import sys
+import time
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-_SIGN_OF_LIFE_SECONDS = 10
-
 
 @app.callback()
 def ledger() -> None:
@@ -27,7 +30,7 @@ def verify(as_json: AsJson = False) -> None:
 
     Example: pantheon ledger verify
     """
-    breaks, counted = asyncio.run(_verify())
+    breaks, counted = asyncio.run(_verify(quiet=as_json or not sys.stderr.isatty()))
     if as_json:
         typer.echo(json.dumps({"whole": not breaks, "verified": counted, "breaks": [asdict(item) for item in breaks]}))
         raise typer.Exit(bool(breaks))
@@ -66,7 +69,7 @@ async def find_explanation(name: str, *kinds: str) -> "Explanation":
         return found
 
 
-async def _verify() -> "tuple[list[Break], str]":
+async def _verify(*, quiet: bool) -> "tuple[list[Break], str]":
     from sqlalchemy import text
 
     from pantheon import audit
@@ -76,18 +79,28 @@ async def _verify() -> "tuple[list[Break], str]":
     async with connect() as (_, database), database.transaction() as tx:
         # The application's role is cut off after seconds, which is not enough to read everything ever booked.
         await tx.execute(text("SET LOCAL statement_timeout = 0"))
-        counted = f"{await proof.count_transfers(tx)} transfers and {await audit.count(tx)} audit rows"
-        typer.echo(f"Verifying {counted} …", err=True)
-        alive = asyncio.create_task(_show_signs_of_life())
-        try:
+        transfers = await proof.count_transfers(tx)
+        counted = f"{transfers} transfers and {await audit.count(tx)} audit rows"
+        elapsed = contextlib.nullcontext() if quiet else _elapsed_shown(transfers)
+        async with elapsed:
             return [*await proof.verify(tx), *await audit.verify(tx)], counted
-        finally:
-            alive.cancel()
 
 
-async def _show_signs_of_life() -> None:
-    seconds = 0
-    while True:
-        await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
-        seconds += _SIGN_OF_LIFE_SECONDS
-        typer.echo(f"  … {seconds} s", err=True)
+@contextlib.asynccontextmanager
+async def _elapsed_shown(transfers: int) -> AsyncIterator[None]:
+    """A line that says how long it has taken; the database does all in one pass and tells nothing meanwhile."""
+    began = time.monotonic()
+
+    async def show() -> None:
+        for second in itertools.count():
+            typer.echo(f"\rVerifying {transfers:,} transfers … {second} s", nl=False, err=True)
+            await asyncio.sleep(1)
+
+    showing = asyncio.create_task(show())
+    try:
+        yield
+        speed = round(transfers / (time.monotonic() - began))
+        typer.echo(f", {speed:,} a second", nl=False, err=True)
+    finally:
+        showing.cancel()
+        typer.echo(err=True)
