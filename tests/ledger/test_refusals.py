@@ -17,6 +17,7 @@ PUBLIC_FUNCTIONS = {
     "ledger_adjust",
     "ledger_adjust_batch",
     "ledger_capture",
+    "ledger_close_wallet",
     "ledger_draw",
     "ledger_end_spend_limit",
     "ledger_expire",

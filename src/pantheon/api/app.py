@@ -12,6 +12,7 @@ from pantheon.api.gateway.errors import DESCRIPTION as OPENAI_ERRORS
 from pantheon.api.gateway.errors import OpenAIErrorsMiddleware
 from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware, Uploads
 from pantheon.api.routes import (
+    account,
     admin_payments,
     admin_pricing,
     admin_rate_cards,
@@ -89,6 +90,7 @@ def _routes() -> FastAPI:
     for module in (
         health,
         auth,
+        account,
         api_keys,
         wallet,
         limits,

@@ -183,6 +183,35 @@ def enable(email: Email, as_json: AsJson = False) -> None:
     show(f"{user.email} is active again.", {**_fields(user), "state": "active"}, as_json=as_json)
 
 
+@app.command()
+def erase(
+    email: Annotated[str, typer.Argument(metavar="EMAIL|ID", help="E-mail address or id of the user.")],
+    forfeit: Annotated[bool, typer.Option("--forfeit", help="Credits that are left are given up.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person for good: who they were, and all they had in rooms. The books stay; docs/privacy.md says why.
+
+    Example: pantheon users erase ada@example.com
+    """
+    from pantheon.audit import Actor
+    from pantheon.money.amounts import format_credits
+    from pantheon.users.erase_user import erase_user
+    from pantheon.users.find_user import find_user
+
+    async def erased() -> "tuple[User, int]":
+        async with connect() as (_, database):
+            user = await find_user(database, email)
+            if not yes:
+                typer.confirm(f"Erase {user.email or user.id} for good?", abort=True, err=True)
+            return user, await erase_user(database, user_id=user.id, actor=Actor(None, "cli"), forfeit=forfeit)
+
+    user, forfeited = asyncio.run(erased())
+    sentence = f"The user {user.id} is erased, {format_credits(forfeited)} credits were forfeited."
+    sentence += " A worker purges rooms and files."
+    show(sentence, {"id": user.id, "state": "deleted", "forfeited": format_credits(forfeited)}, as_json=as_json)
+
+
 def _fields(user: "User") -> dict[str, Any]:
     return {
         "id": user.id,

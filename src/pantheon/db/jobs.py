@@ -14,6 +14,7 @@ from procrastinate.tasks import configure_task
 from pantheon.db.engine import Tx
 
 PARSE_FILE = "parse_file"
+PURGE = "purge"
 
 _PARSED_AT_ONCE = 2
 """Files, in the whole installation: each may take a minute and half a gigabyte, and nobody is charged for it."""
@@ -35,3 +36,16 @@ async def defer_parse_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> None:
     with suppress(AlreadyEnqueued):
         async with tx.begin_nested():
             await deferrer.defer_async(file_id=str(file_id))
+
+
+async def defer_purge(tx: Tx) -> None:
+    """What became due to be purged in `tx` is purged at once, and not only within the hour."""
+    deferrer = configure_task(
+        name=PURGE,
+        job_manager=_manager,
+        queueing_lock=PURGE,
+        connection=(await tx.get_raw_connection()).driver_connection,
+    )
+    with suppress(AlreadyEnqueued):
+        async with tx.begin_nested():
+            await deferrer.defer_async(timestamp=0)

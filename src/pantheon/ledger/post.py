@@ -272,6 +272,11 @@ async def set_frozen(tx: Tx, *, wallet_id: UUID, frozen: bool) -> Posting:
     return await _call(tx, "ledger_set_frozen", _id(wallet_id), (frozen, None))
 
 
+async def close_wallet(tx: Tx, *, wallet_id: UUID) -> Posting:
+    """For somebody who leaves; notes are redacted. Codes: ok, unchanged, wallet_not_found, not_empty."""
+    return await _call(tx, "ledger_close_wallet", _id(wallet_id))
+
+
 def _id(value: UUID | None) -> tuple[UUID | None, TypeEngine[Any]]:
     return value, Uuid()
 

@@ -120,7 +120,7 @@ def _app(runtime: Runtime) -> procrastinate.App:
         await close_days(runtime.database)
 
     @app.periodic(cron="23 * * * *")
-    @app.task(name="purge", queueing_lock="purge")
+    @app.task(name=jobs.PURGE, queueing_lock=jobs.PURGE)
     async def purge_each_hour(timestamp: int) -> None:
         await purge(runtime.database, runtime.storage)
 

@@ -26,3 +26,21 @@ BEGIN
     UPDATE wallets SET state = wanted WHERE id = p_wallet_id;
     RETURN ledger_answer('ok', w);
 END $$;
+
+-- Closes the wallet of somebody who leaves: no hold, draw or top-up begins any more. Money that arrives late still finds it.
+-- What people wrote beside its transfers is redacted. A debt stays in the books. Codes: ok, unchanged, wallet_not_found, not_empty.
+CREATE OR REPLACE FUNCTION ledger_close_wallet(p_wallet_id uuid) RETURNS ledger_result
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    w wallets;
+BEGIN
+    SELECT * INTO w FROM wallets WHERE id = p_wallet_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN ledger_answer('wallet_not_found', NULL); END IF;
+    IF w.state = 'closed' THEN RETURN ledger_answer('unchanged', w); END IF;
+    IF w.available > 0 OR w.held > 0 OR EXISTS (SELECT FROM holds WHERE wallet_id = p_wallet_id AND state = 'placed')
+    THEN RETURN ledger_answer('not_empty', w); END IF;
+    UPDATE transfer_notes SET note = '[redacted]', redacted_at = ledger_now()
+        WHERE redacted_at IS NULL AND event_id IN (SELECT event_id FROM transfers WHERE wallet_id = p_wallet_id);
+    UPDATE wallets SET state = 'closed' WHERE id = p_wallet_id;
+    RETURN ledger_answer('ok', w);
+END $$;
