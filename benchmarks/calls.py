@@ -181,7 +181,10 @@ async def load(port: int, streams: int, seconds: float, keys: list[str]) -> Samp
     latencies: list[float] = []
     begun = time.perf_counter()
 
-    async def keep_asking(key: str) -> None:
+    async def keep_asking(number: int) -> None:
+        # One after the other, as people come: all at once would wait for each other for ever.
+        await asyncio.sleep(number * PIECES * PAUSE)
+        key = keys[number % len(keys)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (start := time.perf_counter()) < begun + seconds:
             writer.write(_request(key, pieces=PIECES, pause=PAUSE * streams))
@@ -192,7 +195,7 @@ async def load(port: int, streams: int, seconds: float, keys: list[str]) -> Samp
 
     async with asyncio.timeout(seconds + 30), asyncio.TaskGroup() as group:
         for number in range(streams):
-            group.create_task(keep_asking(keys[number % len(keys)]))
+            group.create_task(keep_asking(number))
     return Sample(len(latencies), time.perf_counter() - begun, latencies)
 
 
