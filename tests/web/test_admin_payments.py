@@ -133,3 +133,17 @@ async def test_nothing_to_decide_is_said_kindly(installation: Installation, visi
     page = (await owner.get("/admin/payments")).text
     assert "Nothing to decide." in page and "Nothing is stuck." in page
     assert 'href="/admin/payments"' in (await owner.get("/admin")).text
+
+
+async def test_an_owner_retries_other_work_that_was_given_up(installation: Installation, visit: Visit) -> None:
+    (job,) = installation.rows(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES ('default', 'close_days', 'failed')"
+        " RETURNING id"
+    )
+    owner = await visit(await installation.person(Role.OWNER, "owner@example.com"))
+    assert "Other work that was given up" in (await owner.get("/admin/payments")).text
+
+    page = await owner.post(f"/admin/payments/jobs/{job['id']}/retry")
+
+    assert (page.status_code, "The worker does this job now." in page.text) == (200, True)
+    assert (await owner.post(f"/admin/payments/jobs/{10**17}/retry")).status_code == 404

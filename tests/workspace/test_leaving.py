@@ -109,7 +109,7 @@ async def test_who_is_erased_leaves_no_trace_but_in_the_books(ada: Desk, bob: De
     assert (await ada.call("GET", "/auth/me")).status_code == 401
     by_key = {"Authorization": f"Bearer {made['key']['key']}"}
     assert (await ada.it.client.get("/api/v1/rooms", headers=by_key)).status_code == 401
-    assert len(ada.it.rows("SELECT FROM procrastinate_jobs WHERE task_name = 'purge' AND status = 'todo'")) == 1
+    assert len(ada.it.rows("SELECT FROM procrastinate_jobs WHERE queueing_lock = 'purge' AND status = 'todo'")) == 1
     await work(ada)
     assert traces(ada, word, ada.person.email) == []
     assert sorted(traces(bob, others)) == sorted(his_traces)

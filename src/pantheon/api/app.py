@@ -13,6 +13,7 @@ from pantheon.api.gateway.errors import OpenAIErrorsMiddleware
 from pantheon.api.middleware import BodyLimitMiddleware, RequestMiddleware, Uploads
 from pantheon.api.routes import (
     account,
+    admin_jobs,
     admin_payments,
     admin_pricing,
     admin_rate_cards,
@@ -101,6 +102,7 @@ def _routes() -> FastAPI:
         admin_pricing,
         admin_rate_cards,
         admin_payments,
+        admin_jobs,
         admin_usage,
         agents,
         rooms,

@@ -9,6 +9,7 @@ from pantheon.cli import (
     docs,
     doctor,
     events,
+    jobs,
     keys,
     ledger,
     limits,
@@ -42,6 +43,7 @@ app.add_typer(wallet.app, name="wallet", help="Users' credits.")
 app.add_typer(receipts.app, name="receipts", help="What calls cost.")
 app.add_typer(top_ups.app, name="top-ups", help="Payments of users, and those that need a decision.")
 app.add_typer(events.app, name="events", help="What Stripe told us, and what became of it.")
+app.add_typer(jobs.app, name="jobs", help="Work that was given up, and once more.")
 app.add_typer(keys.app, name="keys", help="API keys.")
 app.add_typer(limits.app, name="limits", help="The most that a user may spend in a day or a month.")
 app.add_typer(rates.app, name="rates", help="What models cost, and what other prices would change.")

@@ -10,6 +10,7 @@ from procrastinate import PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.manager import JobManager
 from procrastinate.tasks import configure_task
+from sqlalchemy import text
 
 from pantheon.db.engine import Tx
 
@@ -49,3 +50,24 @@ async def defer_purge(tx: Tx) -> None:
     with suppress(AlreadyEnqueued):
         async with tx.begin_nested():
             await deferrer.defer_async(timestamp=0)
+
+
+async def exists(tx: Tx, job_id: int) -> bool:
+    return bool(await tx.scalar(text("SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE id = :id)"), {"id": job_id}))
+
+
+async def retry(tx: Tx, job_id: int) -> bool:
+    """Puts a job that failed into the queue again; False for one that did not fail.
+
+    Where another job waits for the same thing, that does its work, and this one is dropped.
+    """
+    failed = text("SELECT queueing_lock FROM procrastinate_jobs WHERE id = :id AND status = 'failed' FOR UPDATE")
+    job = (await tx.execute(failed, {"id": job_id})).one_or_none()
+    if job is None:
+        return False
+    waits = text("SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo')")
+    if await tx.scalar(waits, {"lock": job.queueing_lock}):
+        await tx.execute(text("DELETE FROM procrastinate_jobs WHERE id = :id"), {"id": job_id})
+    else:
+        await tx.execute(text("SELECT procrastinate_retry_job_v2(:id, now(), NULL, NULL, NULL)"), {"id": job_id})
+    return True

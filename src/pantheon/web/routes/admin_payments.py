@@ -1,4 +1,4 @@
-"""Payments that need a decision and events that were given up. Analysts look; owners also decide."""
+"""Payments that need a decision, and events and other work that was given up. Analysts look; owners also decide."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from pantheon.api.dependencies import WithRuntime
 from pantheon.api.problems import status_of
-from pantheon.errors import CallerError, InvalidInputError
+from pantheon.errors import CallerError, ConflictError, InvalidInputError
 from pantheon.money.top_up import State
 from pantheon.payments.explain import explain
 from pantheon.payments.list_events import list_events
@@ -18,6 +18,8 @@ from pantheon.runtime import Runtime
 from pantheon.web.forms import read_form, sentence
 from pantheon.web.rendering import render
 from pantheon.web.visitors import AdminOwner, AdminReader, Visitor
+from pantheon.workspace.list_dead_jobs import list_dead_jobs
+from pantheon.workspace.retry_job import retry_job
 
 router = APIRouter()
 
@@ -57,6 +59,17 @@ async def post_replay(request: Request, inbox_event_id: UUID, visitor: AdminOwne
     return await _page(request, visitor, runtime, done=done)
 
 
+@router.post("/admin/payments/jobs/{job_id}/retry")
+async def post_retry(request: Request, job_id: str, visitor: AdminOwner, runtime: WithRuntime) -> Response:
+    await read_form(request)
+    try:
+        kind, retried = await retry_job(runtime.database, visitor.caller.actor, job_id=job_id)
+    except ConflictError as error:
+        return await _page(request, visitor, runtime, problem=sentence(error), status=status_of(error))
+    done = f"The worker does this {kind} now." if retried else f"Nothing to do: this {kind} has not failed."
+    return await _page(request, visitor, runtime, done=done)
+
+
 @router.get("/admin/explain/{name}")
 async def get_explanation(request: Request, name: str, visitor: AdminReader, runtime: WithRuntime) -> Response:
     return render(request, "admin_explain.html", visitor=visitor, explanation=await explain(runtime.database, name))
@@ -80,6 +93,7 @@ async def _page(
 ) -> Response:
     top_ups, top_ups_total = await list_all_top_ups(runtime.database, state=State.REVIEW, limit=_MOST_SHOWN)
     events, events_total = await list_events(runtime.database, state="stuck", limit=_MOST_SHOWN)
+    jobs, jobs_total = await list_dead_jobs(runtime.database, but="event", limit=_MOST_SHOWN)
     return render(
         request,
         "admin_payments.html",
@@ -89,6 +103,8 @@ async def _page(
         top_ups_total=top_ups_total,
         events=events,
         events_total=events_total,
+        jobs=jobs,
+        jobs_total=jobs_total,
         done=done,
         problem=problem,
     )
