@@ -15,7 +15,8 @@ from pantheon.ids import uuid7
 from pantheon.ledger import post
 from pantheon.models.tokens import most_input_tokens
 from pantheon.runtime import Runtime
-from pantheon.turns.meter import Meter, MeteredCall
+from pantheon.turns.meter import Meter
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.spender import Spender
 from tests.crash.callers import BODY, started
 from tests.crash.processes import forks

@@ -11,7 +11,7 @@ from pantheon.ledger import post
 from pantheon.money.chart import Kind
 from pantheon.money.rate_card import Meter as Unit
 from pantheon.money.rate_card import Rate
-from pantheon.turns.meter import MeteredCall
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.publish_rate_card import publish_rate_card
 from pantheon.turns.rate_cards import Model, view_rate_card
 from pantheon.turns.spender import Spender

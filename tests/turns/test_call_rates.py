@@ -9,7 +9,8 @@ import pytest
 from pantheon.api.problems import problem_of
 from pantheon.errors import TooManyRequestsError
 from pantheon.runtime import open_runtime
-from pantheon.turns.meter import Meter, MeteredCall
+from pantheon.turns.meter import Meter
+from pantheon.turns.metered_call import MeteredCall
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import Script
 from tests.turns.metering import ALIAS, HELLO, Metering, metering

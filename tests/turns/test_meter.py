@@ -19,7 +19,7 @@ from pantheon.errors import (
 from pantheon.ledger import post
 from pantheon.models.tokens import input_tokens, most_input_tokens
 from pantheon.turns.admit_call import LONGEST_CALL
-from pantheon.turns.meter import MeteredCall
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.recover_calls import recover_calls
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import DONE, Script, answered, delta, event, streamed, whole
@@ -106,6 +106,7 @@ async def test_a_call_that_could_say_less_than_is_worth_saying_is_refused_before
             "top_up_url": f"{m.installation.url}/wallet",
         }
         assert (m.provider.asked, m.balances[1]) == ([], 0)
+        await m.ended()
         assert [(row["state"], row["outcome"]) for row in m.calls] == [("refused", "insufficient_credits")]
 
 

@@ -21,7 +21,8 @@ from pantheon import exact_json
 from pantheon.errors import PantheonError
 from pantheon.money.rate_card import Usage
 from pantheon.turns.admit_call import Run
-from pantheon.turns.meter import Meter, MeteredCall
+from pantheon.turns.meter import Meter
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.spender import Spender
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, func, or_, select
+from sqlalchemy import ColumnElement, RowMapping, bindparam, func, or_, select
 
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import rate_cards, rates
@@ -130,8 +130,7 @@ async def _find_card(tx: Tx, which: ColumnElement[bool]) -> RateCard | None:
 
 async def model_in_force(tx: Tx, alias: str) -> tuple[int, Model] | None:
     """The version of the card in force, and the model as it has it."""
-    query = select(rates).join(rate_cards, rate_cards.c.version == rates.c.version)
-    row = (await tx.execute(query.where(in_force(), rates.c.model_alias == alias))).mappings().one_or_none()
+    row = (await tx.execute(_MODEL_IN_FORCE, {"alias": alias})).mappings().one_or_none()
     return None if row is None else (row["version"], _model(row))
 
 
@@ -189,3 +188,11 @@ def _model(row: RowMapping) -> Model:
         row["context_tokens"],
         row["max_output_tokens"],
     )
+
+
+# Built once, because that takes longer than to ask it.
+_MODEL_IN_FORCE = (
+    select(rates)
+    .join(rate_cards, rate_cards.c.version == rates.c.version)
+    .where(in_force(), rates.c.model_alias == bindparam("alias"))
+)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from pantheon import clock, ids
 from pantheon.db.engine import Database
@@ -15,6 +15,13 @@ from pantheon.users.tokens import TokenVerifier
 from pantheon.users.user import effective_role
 
 _USED_AT_STEP = timedelta(minutes=1)
+# Built once, because that takes longer than to ask it.
+_BY_API_KEY = (
+    select(users.c.id, users.c.email, users.c.role, api_keys.c.id.label("api_key_id"))
+    .add_columns(api_keys.c.scopes, api_keys.c.last_used_at)
+    .join(api_keys, api_keys.c.user_id == users.c.id)
+    .where(api_keys.c.key_hash == bindparam("key_hash"), api_keys.c.revoked_at.is_(None), users.c.state == "active")
+)
 
 
 async def by_session(database: Database, settings: Settings, token: str, *, ip: str | None) -> Caller | None:
@@ -27,7 +34,7 @@ async def by_session(database: Database, settings: Settings, token: str, *, ip: 
             users.c.state == "active",
         )
     )
-    async with database.transaction() as tx:
+    async with database.reading() as tx:
         found = (await tx.execute(query)).one_or_none()
     if found is None:
         return None
@@ -37,18 +44,13 @@ async def by_session(database: Database, settings: Settings, token: str, *, ip: 
 
 async def by_api_key(database: Database, settings: Settings, key: str, *, ip: str | None) -> Caller | None:
     now = clock.now()
-    query = (
-        select(users.c.id, users.c.email, users.c.role, api_keys.c.id.label("api_key_id"))
-        .add_columns(api_keys.c.scopes, api_keys.c.last_used_at)
-        .join(api_keys, api_keys.c.user_id == users.c.id)
-        .where(api_keys.c.key_hash == ids.token_hash(key), api_keys.c.revoked_at.is_(None), users.c.state == "active")
-    )
-    async with database.transaction() as tx:
-        found = (await tx.execute(query)).one_or_none()
-        if found is None:
-            return None
-        # To the minute is enough for people, and a busy key does not write at each request.
-        if found.last_used_at is None or found.last_used_at < now - _USED_AT_STEP:
+    async with database.reading() as tx:
+        found = (await tx.execute(_BY_API_KEY, {"key_hash": ids.token_hash(key)})).one_or_none()
+    if found is None:
+        return None
+    # To the minute is enough for people, and a busy key does not write at each request.
+    if found.last_used_at is None or found.last_used_at < now - _USED_AT_STEP:
+        async with database.transaction() as tx:
             await tx.execute(update(api_keys).where(api_keys.c.id == found.api_key_id).values(last_used_at=now))
     role = effective_role(found.id, Role(found.role), settings)
     return Caller(

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Row, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from pantheon.db.engine import Tx
@@ -26,7 +26,7 @@ class Notice:
 
 async def notice_balance(tx: Tx, wallet_id: UUID) -> None:
     """Writes down which levels the wallet has reached. Called when it was spent from."""
-    rows = await _look(tx, wallets.c.id == wallet_id)
+    rows = await _look(tx, _OF_WALLET, wallet_id)
     if not rows:
         return
     known = {row.level for row in rows}
@@ -43,12 +43,17 @@ async def notice_balance(tx: Tx, wallet_id: UUID) -> None:
 
 async def find_notice(tx: Tx, user_id: UUID) -> Notice | None:
     """None as long as there is more, where no top-up was made, and until a call has noticed it."""
-    rows = await _look(tx, wallets.c.user_id == user_id)
+    rows = await _look(tx, _OF_USER, user_id)
     levels = reached(left=rows[0].left, top_up=rows[0].amount) if rows else []
     return next((Notice(row.level, row.since) for row in rows if levels and row.level == levels[-1]), None)
 
 
-async def _look(tx: Tx, whose: ColumnElement[bool]) -> Sequence[Row[*tuple[Any, ...]]]:
+async def _look(tx: Tx, query: Select[Any], id: UUID) -> Sequence[Row[*tuple[Any, ...]]]:
+    rows: Sequence[Row[*tuple[Any, ...]]] = (await tx.execute(query, {"id": id})).all()
+    return rows
+
+
+def _query(whose: ColumnElement[Any]) -> Select[Any]:
     """The last top-up and what is left, once for each level that was noticed since, or once with none."""
     last = (
         select(grants.c.id, grants.c.amount)
@@ -59,11 +64,14 @@ async def _look(tx: Tx, whose: ColumnElement[bool]) -> Sequence[Row[*tuple[Any, 
     )
     # What is on hold comes back for the most part, so it is not gone yet.
     left = (wallets.c.available + wallets.c.held).label("left")
-    query = (
+    return (
         select(last.c.id, last.c.amount, left, balance_notices.c.level, balance_notices.c.since)
         .select_from(wallets)
         .join(last, true())
         .outerjoin(balance_notices, balance_notices.c.grant_id == last.c.id)
-        .where(whose)
+        .where(whose == bindparam("id"))
     )
-    return (await tx.execute(query)).all()
+
+
+# Built once: that takes longer than to ask them, and every call of a model asks one.
+_OF_WALLET, _OF_USER = _query(wallets.c.id), _query(wallets.c.user_id)

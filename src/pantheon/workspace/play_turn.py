@@ -26,7 +26,8 @@ from pantheon.errors import PantheonError, ProviderUnavailableError, TurnTooLong
 from pantheon.models.tokens import most_text_tokens
 from pantheon.money.amounts import format_credits
 from pantheon.settings import Settings
-from pantheon.turns.meter import Meter, MeteredCall
+from pantheon.turns.meter import Meter
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.metered_model import MeteredModel
 from pantheon.turns.spender import Spender
 from pantheon.workspace.agent_builds import (

@@ -6,7 +6,7 @@ from pantheon.exact_json import NumberLiteral
 from pantheon.models.provider import Json
 from pantheon.money.amounts import format_credits
 from pantheon.money.rate_card import Usage
-from pantheon.turns.meter import MeteredCall
+from pantheon.turns.metered_call import MeteredCall
 
 _KEPT = ("choices", "system_fingerprint")
 """Of what a provider says. The rest names the provider, or what it takes of the operator."""

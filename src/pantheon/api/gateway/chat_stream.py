@@ -11,7 +11,7 @@ from pantheon.api.gateway.chat_answer import ChatAnswer
 from pantheon.api.gateway.errors import error_of
 from pantheon.errors import PantheonError
 from pantheon.models.provider import Json
-from pantheon.turns.meter import MeteredCall
+from pantheon.turns.metered_call import MeteredCall
 
 _DONE = "data: [DONE]\n\n"
 

@@ -18,7 +18,7 @@ from pantheon.api.gateway.chat_stream import ChatStream
 from pantheon.db.idempotency import keyed
 from pantheon.errors import CallerError, ModelNotFoundError, PantheonError, ProviderUnavailableError
 from pantheon.turns.answer_once import claim_answer, forget_answer, keep_answer
-from pantheon.turns.meter import MeteredCall
+from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.rate_cards import Model, view_rate_card
 from pantheon.turns.spender import Spender
 from pantheon.users.caller import Caller
