@@ -14,12 +14,15 @@ from pantheon import clock
 from pantheon.db.engine import Database, Tx
 from pantheon.db.group_commit import GroupCommit
 from pantheon.db.tables import turn_events
+from pantheon.errors import OutsideError
 
 LAST = frozenset({"turn_completed", "turn_failed"})
 """After one of these nothing comes."""
 
 _LOOK_SECONDS = 0.5
 """How often a turn is looked at that runs in another process."""
+_LOOK_AGAIN_SECONDS = 5
+"""And one that was heard here: only when this process was taken for dead, its end comes from another."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,21 @@ class TurnEvents:
 
         Nothing is left out and nothing comes twice, whichever process writes the turn.
         """
+        pause: float = _LOOK_SECONDS
         with self._following(turn_id) as arrivals:
             while True:
-                for event in await self._read(turn_id, after):
+                for event in await self._look(turn_id, after):
                     yield event
                     after = event.seq
                     if event.is_last:
                         return
                 try:
-                    async with asyncio.timeout(_LOOK_SECONDS):
+                    async with asyncio.timeout(pause):
                         event = await arrivals.get()
                 except TimeoutError:
                     yield None
                     continue
+                pause = _LOOK_AGAIN_SECONDS
                 # What is told here, in order and without a gap, does not have to be read.
                 while event is not None and event.seq == after + 1:
                     yield event
@@ -88,6 +93,13 @@ class TurnEvents:
             self._followers[turn_id].discard(arrivals)
             if not self._followers[turn_id]:
                 del self._followers[turn_id]
+
+    async def _look(self, turn_id: UUID, after: int) -> list[TurnEvent]:
+        """What is stored. A database that is busy or away does not end the stream: it is looked at again."""
+        try:
+            return await self._read(turn_id, after)
+        except OutsideError:
+            return []
 
     async def _read(self, turn_id: UUID, after: int) -> list[TurnEvent]:
         query = select(turn_events).where(turn_events.c.turn_id == turn_id, turn_events.c.seq > after)
