@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,7 +59,30 @@ async def measure(database: BenchDatabase, *, seconds: float, rounds: int, strea
                     say(f"  round {number}/{rounds}  {where}, {at_once} streams{p50:>20.1f} ms to the first token")
         held = await _hold(gateway, pid, keys, streams)
     say(f"  {held['held']} streams held, {held['kilobytes_each']:.0f} kB each over {held['idle_megabytes']:.0f} MB")
-    return {"first_token": [_added(found, at_once) for at_once in (1, PEOPLE)], **held}
+    builds = agent_builds()
+    say(f"  an agent is built in {builds['agent_new_us']:,.0f} µs, and found in {builds['agent_again_us']:,.1f} µs")
+    return {"first_token": [_added(found, at_once) for at_once in (1, PEOPLE)], **held, **builds}
+
+
+def agent_builds(versions: int = 200) -> dict[str, float]:
+    """Microseconds for an agent in a turn: the first of the process, one of a new version, and one that was built."""
+    from pantheon.workspace.agent_builds import build
+    from pantheon.workspace.turn import Member
+
+    def taken(member: Member) -> float:
+        start = time.perf_counter()
+        build(member)
+        return (time.perf_counter() - start) * 1e6
+
+    member = Member(UUID(int=1), "bench", "Bench", "bench", "You help.", ("search", "file_read"), 1, 8192, 1000)
+    first = taken(member)
+    new = [replace(member, version=version) for version in range(2, versions + 2)]
+    return {
+        "agent_first_us": first,
+        "agent_new_us": median(map(taken, new)),
+        # Equal and not the same, as a turn reads it from its own row.
+        "agent_again_us": median(taken(replace(each)) for each in new),
+    }
 
 
 def _added(found: dict[tuple[str, int], list[Sample]], at_once: int) -> dict[str, float]:

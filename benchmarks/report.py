@@ -107,6 +107,12 @@ def _held(found: Found) -> tuple[str, bool]:
     return f"{calls['held']:,} with {calls['kilobytes_each']:,.0f} kB each", calls["held"] >= 200
 
 
+def _built_once(found: Found) -> tuple[str, bool]:
+    calls = found["calls"]
+    new, again = calls["agent_new_us"], calls["agent_again_us"]
+    return f"{again / new:.4f} × ({new:,.0f} µs once)", again <= 0.05 * new
+
+
 def _flat(found: Found) -> tuple[str, bool]:
     last = found["growth"]["sizes"][-1]
     return f"{last['cost']:.2f} × at {last['transfers']:,}", last["cost"] <= 1.1
@@ -146,6 +152,7 @@ GOALS = (
     Goal("calls", "added to the first token, 1 stream, p50 and p95", "≤ 10 ms, ≤ 30 ms", _first_token(0, 10, 30)),
     Goal("calls", "the same at 16 streams", "≤ 25 ms, ≤ 75 ms", _first_token(1, 25, 75)),
     Goal("calls", "streams held by one process", "≥ 200", _held),
+    Goal("calls", "an agent in each later turn against the first of its version", "≤ 0.05 ×", _built_once),
     Goal("growth", "cost of a posting in grown books", "≤ 1.1 ×", _flat),
     Goal("growth", "balance now", "≤ 5 ms", _within("balance_ms", 5)),
     Goal("growth", "statement page", "≤ 20 ms", _within("page_ms", 20)),
