@@ -30,7 +30,7 @@ async def check(page: Page) -> None:
     assert await page.locator("h1").count() == 1, page.url
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, pytest.param(1280, marks=pytest.mark.prove)])
 async def test_every_page_fits_and_its_parts_have_names(
     installation: Installation, open_page: OpenPage, width: int
 ) -> None:

@@ -1,5 +1,6 @@
 """The page that pays with Stripe's keys. Stripe's script is a stub here, which answers as Stripe's own does."""
 
+import pytest
 from playwright.async_api import Route, expect
 
 from tests.browser.conftest import OpenPage
@@ -65,6 +66,7 @@ async def test_the_card_goes_to_stripe_and_the_credits_come_back(
     assert page.url == f"{installation.url}/wallet/top-ups/{top_up_id}"
 
 
+@pytest.mark.prove
 async def test_a_browser_that_blocks_stripe_is_told(
     installation: Installation, with_keys: str, open_page: OpenPage
 ) -> None:

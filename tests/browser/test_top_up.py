@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import Page, expect
 
 from pantheon.payments.stripe.sandbox import Switch
@@ -37,6 +38,7 @@ async def test_credits_arrive_without_a_reload(installation: Installation, open_
     await expect(page.get_by_role("row", name=re.compile("Top-up"))).to_contain_text("+333.33")
 
 
+@pytest.mark.prove
 async def test_a_declined_card_is_told_in_place_and_another_one_pays(
     installation: Installation, open_page: OpenPage
 ) -> None:
@@ -135,6 +137,7 @@ async def test_everything_works_without_javascript(installation: Installation, o
     await expect(page.get_by_role("heading", name="333.33 credits were added")).to_be_visible()
 
 
+@pytest.mark.prove
 async def test_an_unfinished_top_up_is_continued_or_cancelled(installation: Installation, open_page: OpenPage) -> None:
     page = await open_page()
     await sign_in(page, installation)

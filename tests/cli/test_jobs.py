@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.installation import Installation, Person, eventually
 
@@ -20,6 +22,7 @@ async def _with_a_file(installation: Installation) -> tuple[Person, str]:
     return ada, str(sent.json()["id"])
 
 
+@pytest.mark.prove
 async def test_a_file_that_was_given_up_is_retried_and_then_read(installation: Installation, run: Run) -> None:
     _, file_id = await _with_a_file(installation)
     installation.execute(

@@ -84,6 +84,7 @@ def test_a_version_is_shown_and_what_cannot_be_done_is_said_in_one_line(
         assert reason in refused.stderr and "Traceback" not in refused.stderr
 
 
+@pytest.mark.prove
 async def test_the_past_is_priced_at_a_version_or_at_a_list(run: Run, install: Install, tmp_path: Path) -> None:
     (tmp_path / "prices.json").write_text(json.dumps(price_list(listed("model-of-theirs"))))
     period = ("--from", "2020-01-01", "--to", "2100-01-01")

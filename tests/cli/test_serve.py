@@ -105,6 +105,7 @@ def test_it_starts_serves_survives_kill_9_and_stops(home: Path) -> None:
     assert _postmasters(home) == []
 
 
+@pytest.mark.prove
 def test_a_killed_process_leaves_a_database_that_the_next_one_takes_over(home: Path) -> None:
     port = _free_port()
     first = Served(home, port)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from pantheon.api.server import bind
 from tests.cli.conftest import PROGRAM, SECONDS, Install, Run
@@ -48,6 +49,7 @@ async def test_it_finishes_the_job_it_is_at_when_it_is_told_to_stop(
         assert await installation.balance(ada) == "333.33"
 
 
+@pytest.mark.prove
 async def test_it_works_on_the_schema_of_a_newer_version(
     install: Install, environment: dict[str, str], tmp_path: Path, run: Run
 ) -> None:

@@ -61,6 +61,7 @@ STALE = [
 ]
 
 
+@pytest.mark.prove
 async def test_ten_minutes_of_every_kind_of_event_are_worked_off_in_any_order(install: Install) -> None:
     """T-065: with half of the jobs lost as well. The rows are moved into the past instead of waiting."""
     async with install(worker=False) as it:

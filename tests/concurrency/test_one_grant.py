@@ -126,6 +126,7 @@ async def test_two_kinds_of_news_of_one_payment_at_once(installation: Installati
     granted_once(installation)
 
 
+@pytest.mark.prove
 async def test_50_events_for_one_payment_on_4_processes(app_url: str, owner_url: str, database: Database) -> None:
     """T-072. Asks for `database` so that the books are verified at the end."""
     async with service(app_url, owner_url, failpoints=[]) as (first, it):
@@ -204,6 +205,7 @@ async def _crafted_done(it: Installation) -> bool:
     return len(done) == TIMES
 
 
+@pytest.mark.prove
 async def test_a_wallet_that_somebody_keeps_locked_is_waited_for(
     install: Install, app_url: str, owner_url: str
 ) -> None:

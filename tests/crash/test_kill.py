@@ -34,6 +34,8 @@ POINTS = OPENING | HANDLING
 TOP_UP = "/api/v1/users/me/wallet/top-up"
 
 # Once each, and once each with a second kill during the recovery: after FP-11 nothing is left to recover.
+OFTEN = ("FP-3", "FP-8", "FP-10")
+"""Those that each run of the tests kills at; the others are long proofs, as the double kills are."""
 ONCE = [[name] for name in POINTS]
 TWICE = [
     ["FP-1", "FP-3"],
@@ -85,7 +87,7 @@ def one_of_everything(it: Installation) -> None:
 
 @pytest.mark.parametrize(
     "kills",
-    [pytest.param(kills, id=kills[0]) for kills in ONCE]
+    [pytest.param(kills, id=kills[0], marks=() if kills[0] in OFTEN else pytest.mark.prove) for kills in ONCE]
     + [pytest.param(kills, id=" then ".join(kills), marks=pytest.mark.prove) for kills in TWICE],
 )
 async def test_one_payment_and_one_grant(kills: list[str], app_url: str, owner_url: str, database: Database) -> None:
@@ -104,6 +106,7 @@ async def test_one_payment_and_one_grant(kills: list[str], app_url: str, owner_u
         assert await opened(served, it, ada) == top_up_id
 
 
+@pytest.mark.prove
 async def test_killed_while_stripe_has_the_payment_and_its_answer_is_on_the_way(
     app_url: str, owner_url: str, database: Database
 ) -> None:
@@ -125,6 +128,7 @@ async def test_killed_while_stripe_has_the_payment_and_its_answer_is_on_the_way(
         one_of_everything(it)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("kill", OPENING)
 async def test_the_sweep_finishes_a_top_up_whose_user_never_asks_again(
     kill: str, app_url: str, owner_url: str, database: Database

@@ -32,13 +32,18 @@ SPEAKS_FOR_EVER = Script([delta("I say "), delta("this"), 3600])
 @pytest.mark.parametrize(
     ("mode", "scripts", "said"),
     [
-        ("manual", [SPEAKS_FOR_EVER], [("Ada", "I say this", "failed")]),
+        pytest.param("manual", [SPEAKS_FOR_EVER], [("Ada", "I say this", "failed")], marks=pytest.mark.prove),
         (
             "roundtable",
             [streamed("First."), SPEAKS_FOR_EVER],
             [("Ada", "First.", "completed"), ("Bob", "I say this", "failed")],
         ),
-        ("orchestrator", [asks(("bob", "Speak.")), SPEAKS_FOR_EVER], [("Bob", "I say this", "failed")]),
+        pytest.param(
+            "orchestrator",
+            [asks(("bob", "Speak.")), SPEAKS_FOR_EVER],
+            [("Bob", "I say this", "failed")],
+            marks=pytest.mark.prove,
+        ),
     ],
 )
 async def test_a_turn_whose_process_dies_is_ended_by_another(

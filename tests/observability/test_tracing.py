@@ -96,6 +96,7 @@ def test_traces_name_the_route_the_job_and_the_call_and_nothing_that_was_sent(
     } <= names
 
 
+@pytest.mark.prove
 def test_an_error_report_tells_where_and_not_what_was_sent(receiver: Receiver, app_url: str, owner_url: str) -> None:
     run(app_url, owner_url, DSN=f"http://key@127.0.0.1:{receiver.server_port}/1")
 

@@ -65,6 +65,7 @@ def pairs() -> list[tuple[State, str, State]]:
     ]
 
 
+@pytest.mark.prove
 async def test_every_state_and_event_ends_where_the_table_says(install: Install, subtests: pytest.Subtests) -> None:
     assert {(state, event) for state, event, _ in pairs()} == {(state, event) for state in State for event in EVENTS}
     async with install(worker=False) as installation:

@@ -219,6 +219,7 @@ async def test_each_failure_of_stripe_has_its_answer(install: Install, subtests:
                     assert int(answer.headers["Retry-After"]) > 0
 
 
+@pytest.mark.prove
 async def test_a_stripe_that_hangs_holds_up_nobody_else(install: Install) -> None:
     """T-028."""
     async with install(stripe_timeout_seconds=1) as installation:
@@ -316,6 +317,7 @@ def test_one_call_tries_after_the_pause_and_decides_for_all() -> None:
     breaker.admit()
 
 
+@pytest.mark.prove
 async def test_one_top_ups_trouble_does_not_keep_the_others_waiting(install: Install) -> None:
     async with install(top_up_max_open=100, rate_limit_top_ups_per_hour=100, database_pool_size=6) as installation:
         ada = await installation.person()

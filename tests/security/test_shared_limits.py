@@ -15,6 +15,7 @@ SERVERS = 4
 TOP_UP = "/api/v1/users/me/wallet/top-up"
 
 
+@pytest.mark.prove
 async def test_four_servers_and_a_crowd_at_once_share_one_limit(
     app_url: str, owner_url: str, database: Database
 ) -> None:
@@ -41,7 +42,10 @@ async def test_four_servers_and_a_crowd_at_once_share_one_limit(
 
 
 @pytest.mark.parametrize("attempts", [150, pytest.param(1000, marks=pytest.mark.prove)])
-@pytest.mark.parametrize("kind", ["new amounts", "the same amount", "the same key"])
+@pytest.mark.parametrize(
+    "kind",
+    ["new amounts", *(pytest.param(kind, marks=pytest.mark.prove) for kind in ("the same amount", "the same key"))],
+)
 async def test_who_tries_cards_on_top_ups_soon_reaches_stripe_no_more_and_others_still_do(
     installation: Installation, kind: str, attempts: int
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pantheon.api import csrf
 from pantheon.api.callers import cookie_name
 from pantheon.users.sessions import Device, open_session
-from tests.installation import Installation, Person
+from tests.installation import NO_TLS, Installation, Person
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ async def visit(installation: Installation) -> AsyncIterator[Visit]:
             async with runtime.database.transaction() as tx:
                 session = await open_session(tx, person.id, Device())
             client = await stack.enter_async_context(
-                httpx2.AsyncClient(base_url=url, timeout=30, headers={"Origin": url})
+                httpx2.AsyncClient(base_url=url, timeout=30, verify=NO_TLS, headers={"Origin": url})
             )
             client.cookies.set(cookie_name(runtime.settings), session.token, domain="127.0.0.1")
             return Visitor(person, client, csrf.token_for(runtime.settings, session.id))

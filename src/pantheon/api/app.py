@@ -1,5 +1,6 @@
 """The API: JSON under /api/v1 and Stripe's webhook. The pages are added by `web/`."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -87,6 +88,14 @@ def _routes() -> FastAPI:
     # The first of all routes, because each that is asked before it takes its time.
     app.include_router(webhooks.router, responses={"default": problems.DESCRIPTION})
     app.include_router(gateway.router, responses={"default": OPENAI_ERRORS})
+    app.include_router(_api())
+    app.include_router(metrics.router)
+    return app
+
+
+@cache
+def _api() -> APIRouter:
+    """Put together once in a process: FastAPI looks at each route again whenever it is included."""
     api = APIRouter(prefix="/api/v1", responses={"default": problems.DESCRIPTION})
     for module in (
         health,
@@ -111,6 +120,4 @@ def _routes() -> FastAPI:
         files,
     ):
         api.include_router(module.router)
-    app.include_router(api)
-    app.include_router(metrics.router)
-    return app
+    return api

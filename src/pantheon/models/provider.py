@@ -5,9 +5,11 @@ No body and no key is ever logged or put into an error: the caller gets attempts
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from json import JSONDecodeError
 from time import monotonic
 from typing import Any, Protocol
@@ -89,10 +91,17 @@ def shared_client(limits: Limits | None = None) -> httpx2.AsyncClient:
     """The one client of a process: connections to a provider are kept and used again by every call."""
     limits = limits or Limits()
     return httpx2.AsyncClient(
+        verify=_trusted_authorities(),
         timeout=httpx2.Timeout(limits.read_seconds, connect=limits.connect_seconds),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60),
         follow_redirects=False,
     )
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    """Read once in a process, which takes as long as a few calls."""
+    return ssl.create_default_context()
 
 
 class HttpProvider:
