@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     top_up_ttl_seconds: int = Field(86_400, ge=600, description="An unpaid top-up expires after this long.")
     rate_limit_top_ups_per_hour: int = Field(10, ge=1, description="Top-ups that a user may open within an hour.")
     turn_cap_credits: str = Field("15", description="The most credits that one turn may cost.")
+    turn_max_seconds: int = Field(180, ge=1, le=600, description="A turn is ended after so long.")
     rate_limit_turns_per_minute: int = Field(10, ge=1, description="Turns that a user may begin in a minute.")
     rate_limit_turns_per_hour: int = Field(60, ge=1, description="Turns that a user may begin in an hour.")
     rate_limit_calls_per_minute: int = Field(3000, ge=1, description="Model calls that a user may begin in a minute.")

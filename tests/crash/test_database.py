@@ -61,6 +61,7 @@ async def _handled(it: Installation) -> bool:
     return not it.rows("SELECT FROM inbox_events WHERE state = 'received'")
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     "end",
     [

@@ -10,7 +10,7 @@ import pytest
 
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import DONE, USAGE, Script, ScriptedProvider, answered, event, serving, streamed
-from tests.workspace.test_turns import Workplace, workplace
+from tests.workspace.test_turns import Workplace, asks, workplace
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 
@@ -55,6 +55,19 @@ async def test_an_agent_searches_the_web_and_every_step_of_it_is_told(install: I
         assert "It rains in Berne." in told["tool_returned"]["text"]
         assert w.m.provider.asked[1].body["messages"][-1]["content"] == "Rain\nhttps://example.com\nIt rains in Berne."
         assert len(turn["receipt_ids"]) == 2
+
+
+async def test_a_manager_may_ask_an_agent_again_when_a_tool_gave_it_something_new(install: Install) -> None:
+    looked_up = [asks(("ada", "Look.")), uses("search", query="x"), streamed("Found.")]
+    async with (
+        search_engine(RESULTS) as (_, settings),
+        workplace(install, *looked_up * 3, streamed("All of it."), **settings) as w,
+    ):
+        session = await w.room("orchestrator", "ada", "bob", tool_permissions=["search"])
+        turn = (await w.send(session, "Weather?")).json()
+
+        assert turn["assistant_output"] == "All of it."
+        assert [name for name, _ in await w.said(session)] == [None, "Ada", "Ada", "Ada", "Manager"]
 
 
 async def test_a_tool_without_permission_is_not_there(install: Install) -> None:

@@ -362,3 +362,50 @@ async def test_what_a_message_would_cost_is_told_before_it_is_sent(install: Inst
         assert 10_000 < int(float(told["most"]) * 10**9) < 10_100
         assert (await w.get(f"/sessions/{session}/estimate?message=hello")).status_code == 422
         assert w.m.balances == (10**6, 0)
+
+
+async def test_at_most_ten_agents_answer_one_message(install: Install) -> None:
+    async with workplace(install, streamed("Yes.")) as w:
+        session = await w.room("roundtable", *(f"agent{number}" for number in range(11)))
+        await w.send(session, "Hello")
+        assert len(w.m.provider.asked) == 10
+
+
+async def test_a_turn_that_takes_too_long_is_ended_and_keeps_what_was_said(install: Install) -> None:
+    async with workplace(install, Script([delta("abc"), asyncio.Event()]), turn_max_seconds=1) as w:
+        session = await w.room("roundtable", "ada", "bob")
+        turn = (await w.send(session, "Go on")).json()
+
+        assert (turn["status"], turn["error_code"], turn["assistant_output"]) == ("failed", "turn_too_long", "abc")
+        assert len(w.m.provider.asked) == 1
+        assert w.m.balances == (10**6 - w.m.receipts[0]["charged"], 0)
+
+
+async def test_a_message_that_no_model_here_can_read_is_refused_with_the_numbers(install: Install) -> None:
+    async with workplace(install, streamed("x")) as w:
+        session = await w.room("roundtable", "ada")
+        refused = await w.send(session, "word " * 20_000)
+
+        assert (refused.status_code, refused.json()["code"]) == (422, "context_budget_exceeded")
+        assert refused.json()["context_tokens"] == 8192
+        assert (await w.said(session), w.m.balances) == ([], (10**6, 0))
+
+
+@pytest.mark.parametrize(("mode", "message"), [("manual", "@ada go"), ("orchestrator", "go")])
+async def test_who_leaves_a_turn_of_any_mode_lets_it_go_on(install: Install, mode: str, message: str) -> None:
+    rest = asyncio.Event()
+    slow = Script([delta("one "), rest, delta("two"), delta("", "stop"), event({"choices": [], "usage": USAGE}), DONE])
+    scripts = [slow] if mode == "manual" else [asks(("ada", "Speak.")), slow, streamed("Done.")]
+    async with workplace(install, *scripts) as w:
+        session = await w.room(mode, "ada", "bob")
+        path = f"/api/v1/sessions/{session}/turns/stream"
+        async with w.client.stream("POST", path, json={"message": message}, headers=w.headers) as stream:
+            async for line in stream.aiter_lines():
+                if "one " in line:
+                    break
+        rest.set()
+
+        [turn] = w.m.installation.rows("SELECT id FROM turns")
+        told = await w.events(str(turn["id"]))
+        assert told[-1][1] == "turn_completed"
+        assert ("Ada", "one two") in await w.said(session)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, insert, select, update
@@ -30,7 +31,7 @@ from pantheon.workspace.rooms import get_room
 from pantheon.workspace.roster import query_roster, room_agent_of
 from pantheon.workspace.sessions import get_session
 from pantheon.workspace.transcript import TurnMode
-from pantheon.workspace.turn import LEASE, LONGEST_TURN, Member, OpenTurn
+from pantheon.workspace.turn import LEASE, Member, OpenTurn
 
 _TAG = re.compile(r"(?<![A-Za-z0-9_@-])@([A-Za-z0-9_-]{1,64})")
 
@@ -76,7 +77,7 @@ async def start_turn(
             raise _busy()
         plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
         least = await _least_cost(tx, plan, message)
-    ends_at = clock.now() + LONGEST_TURN
+    ends_at = clock.now() + timedelta(seconds=settings.turn_max_seconds)
     run = await meter.open_run(
         user_id, cap=settings.turn_cap_nanocredits, least=least, expires_at=ends_at + GRACE + LEASE
     )

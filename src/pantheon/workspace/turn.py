@@ -10,7 +10,6 @@ from pantheon.turns.rate_cards import Model
 from pantheon.workspace.agents import Agent
 from pantheon.workspace.transcript import TurnMode
 
-LONGEST_TURN = timedelta(seconds=180)
 MOST_OUTPUT = 4096
 """Tokens that an agent may say in one message."""
 
