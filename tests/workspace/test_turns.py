@@ -409,3 +409,16 @@ async def test_who_leaves_a_turn_of_any_mode_lets_it_go_on(install: Install, mod
         told = await w.events(str(turn["id"]))
         assert told[-1][1] == "turn_completed"
         assert ("Ada", "one two") in await w.said(session)
+
+
+async def test_a_change_of_mode_begins_with_the_next_message(install: Install) -> None:
+    async with workplace(install, streamed("Yes.")) as w:
+        session = await w.room("roundtable", "ada", "bob")
+        [room] = w.m.installation.rows("SELECT id FROM rooms")
+        changed = await w.client.patch(f"/api/v1/rooms/{room['id']}/mode", json={"mode": "manual"}, headers=w.headers)
+        assert (changed.json()["current_mode"], changed.json()["pending_mode"]) == ("roundtable", "manual")
+
+        assert (await w.send(session, "@bob only")).json()["mode"] == "manual"
+        assert len(w.m.provider.asked) == 1
+        [room] = w.m.installation.rows("SELECT current_mode, pending_mode FROM rooms")
+        assert (room["current_mode"], room["pending_mode"]) == ("manual", None)
