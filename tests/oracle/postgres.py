@@ -20,7 +20,7 @@ from pantheon.ledger.lanes import Lanes
 from pantheon.ledger.post import Posting
 
 HOUR = timedelta(hours=1)
-VERIFY = files("pantheon.ledger").joinpath("sql", "verify", "breaks.sql").read_text().encode()
+VERIFY = [file.read_bytes() for file in files("pantheon.ledger").joinpath("sql", "verify").iterdir()]
 
 Call = tuple[str, tuple[Any, ...]]
 
@@ -109,7 +109,7 @@ class Postgres:
         }
 
     def breaks(self) -> list[tuple[Any, ...]]:
-        return self._direct[0].execute(VERIFY).fetchall()
+        return [row for part in VERIFY for row in self._direct[0].execute(part)]
 
 
 STATE = {

@@ -66,20 +66,15 @@ def restore(
 
 
 async def _verify(url: str) -> list[str]:
-    from sqlalchemy import text
-
-    from pantheon import audit
+    from pantheon.cli.proof import prove
     from pantheon.db.engine import Database
-    from pantheon.ledger.verify import verify
 
-    database = Database(url, pool_size=2)
+    database = Database(url, pool_size=3)
     try:
-        async with database.transaction() as tx:
-            await tx.execute(text("SET LOCAL statement_timeout = 0"))
-            found = [*await verify(tx), *await audit.verify(tx)]
+        proof = await prove(database)
     finally:
         await database.close()
-    return [f"{item.check}: {item.row}: {item.detail}" for item in found]
+    return [f"{item.check}: {item.row}: {item.detail}" for item in proof.breaks]
 
 
 def _progress(done: str) -> Callable[[int], None]:

@@ -74,7 +74,8 @@ async def connect() -> AsyncIterator[tuple["Settings", "Database"]]:
             migrate(server.owner_url, app_url=url)
         else:
             url = settings.database_url.get_secret_value()
-        database = Database(url, pool_size=2)
+        # The whole proof takes three.
+        database = Database(url, pool_size=3)
         try:
             yield settings, database
         finally:

@@ -1,10 +1,7 @@
 import asyncio
-import contextlib
-import itertools
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +10,7 @@ import typer
 from pantheon.cli.output import AsJson, show_explanation
 
 if TYPE_CHECKING:
-    from pantheon.ledger.verify import Break
+    from pantheon.cli.proof import Proof
     from pantheon.payments.explain import Explanation
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,7 +27,8 @@ def verify(as_json: AsJson = False) -> None:
 
     Example: pantheon ledger verify
     """
-    breaks, counted = asyncio.run(_verify(quiet=as_json or not sys.stderr.isatty()))
+    proof = asyncio.run(_verify(quiet=as_json or not sys.stderr.isatty()))
+    breaks, counted = proof.breaks, proof.counted
     if as_json:
         typer.echo(json.dumps({"whole": not breaks, "verified": counted, "breaks": [asdict(item) for item in breaks]}))
         raise typer.Exit(bool(breaks))
@@ -69,38 +67,48 @@ async def find_explanation(name: str, *kinds: str) -> "Explanation":
         return found
 
 
-async def _verify(*, quiet: bool) -> "tuple[list[Break], str]":
-    from sqlalchemy import text
-
-    from pantheon import audit
+async def _verify(*, quiet: bool) -> "Proof":
     from pantheon.cli.connect import connect
-    from pantheon.ledger import verify as proof
+    from pantheon.cli.proof import prove
 
-    async with connect() as (_, database), database.transaction() as tx:
-        # The application's role is cut off after seconds, which is not enough to read everything ever booked.
-        await tx.execute(text("SET LOCAL statement_timeout = 0"))
-        transfers = await proof.count_transfers(tx)
-        counted = f"{transfers} transfers and {await audit.count(tx)} audit rows"
-        elapsed = contextlib.nullcontext() if quiet else _elapsed_shown(transfers)
-        async with elapsed:
-            return [*await proof.verify(tx), *await audit.verify(tx)], counted
+    async with connect() as (_, database), _Progress(quiet) as progress:
+        return await prove(database, counted=progress.begin, proven=progress.advance)
 
 
-@contextlib.asynccontextmanager
-async def _elapsed_shown(transfers: int) -> AsyncIterator[None]:
-    """A line that says how long it has taken; the database does all in one pass and tells nothing meanwhile."""
-    began = time.monotonic()
+class _Progress:
+    """A line that says how long it has taken, and which parts of the proof are done."""
 
-    async def show() -> None:
-        for second in itertools.count():
-            typer.echo(f"\rVerifying {transfers:,} transfers … {second} s", nl=False, err=True)
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._done: list[str] = []
+        self._showing: asyncio.Task[None] | None = None
+
+    def begin(self, transfers: int) -> None:
+        if not self._quiet:
+            self._began, self._transfers = time.monotonic(), transfers
+            self._showing = asyncio.create_task(self._show_each_second())
+
+    def advance(self, part: str) -> None:
+        self._done.append(part)
+
+    async def __aenter__(self) -> "_Progress":
+        return self
+
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._showing is not None:
+            self._showing.cancel()
+            self._show()
+            if error is None:
+                speed = round(self._transfers / (time.monotonic() - self._began))
+                typer.echo(f", {speed:,} a second", nl=False, err=True)
+            typer.echo(err=True)
+
+    async def _show_each_second(self) -> None:
+        while True:
+            self._show()
             await asyncio.sleep(1)
 
-    showing = asyncio.create_task(show())
-    try:
-        yield
-        speed = round(transfers / (time.monotonic() - began))
-        typer.echo(f", {speed:,} a second", nl=False, err=True)
-    finally:
-        showing.cancel()
-        typer.echo(err=True)
+    def _show(self) -> None:
+        seconds = int(time.monotonic() - self._began)
+        done = ": " + ", ".join(self._done) + " proven" if self._done else ""
+        typer.echo(f"\rVerifying {self._transfers:,} transfers … {seconds} s{done}", nl=False, err=True)
