@@ -11,7 +11,7 @@ from pantheon import clock, failpoints, ids
 from pantheon.db import rate_limit
 from pantheon.db.engine import Database, Tx
 from pantheon.db.rate_limit import Limit
-from pantheon.db.tables import calls, wallets
+from pantheon.db.tables import calls, rates, wallets
 from pantheon.errors import (
     ContextBudgetExceededError,
     InvariantError,
@@ -22,7 +22,7 @@ from pantheon.errors import (
 from pantheon.models.tokens import input_tokens, most_input_tokens
 from pantheon.settings import Settings
 from pantheon.turns.enforcement import OVERRIDE, Mode, decided
-from pantheon.turns.rate_cards import Model, model_in_force
+from pantheon.turns.rate_cards import RATES_IN_FORCE, Model, model_of
 from pantheon.turns.spender import Spender
 
 LEAST_OUTPUT = 256
@@ -94,11 +94,15 @@ def _standing_query() -> Select[Any]:
         calls.c.state == "open",
     )
     under_way = select(func.count()).select_from(calls).where(*open_calls).scalar_subquery()
-    columns = (wallets.c.id, wallets.c.state, under_way.label("under_way"), OVERRIDE.label("override"), _UNHURRIED)
-    return select(*columns).where(mine)
+    return (
+        select(wallets.c.id, wallets.c.state, under_way.label("under_way"), OVERRIDE.label("override"), _UNHURRIED)
+        .add_columns(rates)
+        .select_from(wallets.outerjoin(RATES_IN_FORCE, rates.c.model_alias == bindparam("alias")))
+        .where(mine)
+    )
 
 
-# Built once, because that takes longer than to ask it.
+# Built once, because that takes longer than to ask it. One statement for all, because of the round trips.
 _STANDING = _standing_query()
 
 
@@ -106,6 +110,8 @@ _STANDING = _standing_query()
 class _Standing:
     wallet_id: UUID
     mode: Mode
+    card_version: int
+    model: Model
 
 
 async def admit_call(
@@ -120,14 +126,14 @@ async def admit_call(
     async with database.transaction() as tx:
         # The counters' rows stay locked until the commit: of one user, calls are admitted one after the other.
         await _count(tx, settings, spender)
-        standing = await _standing(tx, settings, spender)
-        version, model = await _model(tx, body["model"])
+        standing = await _standing(tx, settings, spender, body["model"])
+        model = standing.model
         call = Call(
             id=ids.uuid7(),
             spender=spender,
             wallet_id=standing.wallet_id,
             mode=standing.mode,
-            card_version=version,
+            card_version=standing.card_version,
             model=model,
             input_counted=counted,
             # What does not fit into the model cannot be charged for either.
@@ -150,25 +156,24 @@ async def _count(tx: Tx, settings: Settings, spender: Spender) -> None:
     )
 
 
-async def _standing(tx: Tx, settings: Settings, spender: Spender) -> _Standing:
-    asked = {"user_id": spender.user_id, "since": clock.now() - LONGEST_CALL}
-    found = (await tx.execute(_STANDING, asked)).one_or_none()
+async def _standing(tx: Tx, settings: Settings, spender: Spender, alias: Any) -> _Standing:
+    asked = {
+        "user_id": spender.user_id,
+        "since": clock.now() - LONGEST_CALL,
+        "alias": alias if isinstance(alias, str) else None,
+    }
+    found = (await tx.execute(_STANDING, asked)).mappings().one_or_none()
     if found is None:
         raise InvariantError(f"user {spender.user_id} has no wallet")
-    if found.state != "active":
+    if found["state"] != "active":
         raise WalletFrozenError
-    if found.under_way >= settings.calls_max_open:
+    if found["under_way"] >= settings.calls_max_open:
         raise TooManyRequestsError(
             f"{settings.calls_max_open} calls are under way already. Wait until one has ended.", retry_after=1
         )
-    return _Standing(found.id, decided(found.override, settings).mode)
-
-
-async def _model(tx: Tx, alias: Any) -> tuple[int, Model]:
-    found = await model_in_force(tx, alias) if isinstance(alias, str) else None
-    if found is None:
+    if found["version"] is None:
         raise ModelNotFoundError
-    return found
+    return _Standing(found["id"], decided(found["override"], settings).mode, found["version"], model_of(found))
 
 
 def _max_output(model: Model, body: dict[str, Any], counted: int) -> int:

@@ -125,19 +125,19 @@ async def _find_card(tx: Tx, which: ColumnElement[bool]) -> RateCard | None:
         .order_by(rates.c.model_alias)
     )
     rows = (await tx.execute(query)).mappings().all()
-    return RateCard(rows[0]["version"], tuple(_model(row) for row in rows)) if rows else None
+    return RateCard(rows[0]["version"], tuple(model_of(row) for row in rows)) if rows else None
 
 
 async def model_in_force(tx: Tx, alias: str) -> tuple[int, Model] | None:
     """The version of the card in force, and the model as it has it."""
     row = (await tx.execute(_MODEL_IN_FORCE, {"alias": alias})).mappings().one_or_none()
-    return None if row is None else (row["version"], _model(row))
+    return None if row is None else (row["version"], model_of(row))
 
 
 async def model_of_version(tx: Tx, version: int, alias: str) -> Model:
     """Of any version that was published, in force or not."""
     query = select(rates).where(rates.c.version == version, rates.c.model_alias == alias)
-    return _model((await tx.execute(query)).mappings().one())
+    return model_of((await tx.execute(query)).mappings().one())
 
 
 def in_force(at: datetime | None = None) -> ColumnElement[bool]:
@@ -174,7 +174,7 @@ def row_of(version: int, model: Model) -> dict[str, Any]:
     }
 
 
-def _model(row: RowMapping) -> Model:
+def model_of(row: RowMapping) -> Model:
     costs = {meter: row[f"{name}_cost"] for meter, name in _COLUMNS.items()}
     return Model(
         Rate(
@@ -190,9 +190,7 @@ def _model(row: RowMapping) -> Model:
     )
 
 
+RATES_IN_FORCE = rates.join(rate_cards, (rate_cards.c.version == rates.c.version) & in_force())
+
 # Built once, because that takes longer than to ask it.
-_MODEL_IN_FORCE = (
-    select(rates)
-    .join(rate_cards, rate_cards.c.version == rates.c.version)
-    .where(in_force(), rates.c.model_alias == bindparam("alias"))
-)
+_MODEL_IN_FORCE = select(rates).select_from(RATES_IN_FORCE).where(rates.c.model_alias == bindparam("alias"))
