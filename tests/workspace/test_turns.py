@@ -391,26 +391,6 @@ async def test_a_message_that_no_model_here_can_read_is_refused_with_the_numbers
         assert (await w.said(session), w.m.balances) == ([], (10**6, 0))
 
 
-@pytest.mark.parametrize(("mode", "message"), [("manual", "@ada go"), ("orchestrator", "go")])
-async def test_who_leaves_a_turn_of_any_mode_lets_it_go_on(install: Install, mode: str, message: str) -> None:
-    rest = asyncio.Event()
-    slow = Script([delta("one "), rest, delta("two"), delta("", "stop"), event({"choices": [], "usage": USAGE}), DONE])
-    scripts = [slow] if mode == "manual" else [asks(("ada", "Speak.")), slow, streamed("Done.")]
-    async with workplace(install, *scripts) as w:
-        session = await w.room(mode, "ada", "bob")
-        path = f"/api/v1/sessions/{session}/turns/stream"
-        async with w.client.stream("POST", path, json={"message": message}, headers=w.headers) as stream:
-            async for line in stream.aiter_lines():
-                if "one " in line:
-                    break
-        rest.set()
-
-        [turn] = w.m.installation.rows("SELECT id FROM turns")
-        told = await w.events(str(turn["id"]))
-        assert told[-1][1] == "turn_completed"
-        assert ("Ada", "one two") in await w.said(session)
-
-
 async def test_a_change_of_mode_begins_with_the_next_message(install: Install) -> None:
     async with workplace(install, streamed("Yes.")) as w:
         session = await w.room("roundtable", "ada", "bob")

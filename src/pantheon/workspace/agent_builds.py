@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pydantic_ai import Agent, RunContext
+from pydantic_ai import Agent, RunContext, Tool
 from pydantic_ai.settings import ModelSettings
 
 from pantheon.workspace.modes import Ask
 from pantheon.workspace.tools import ToolContext, tools_of
 from pantheon.workspace.turn import MOST_OUTPUT, Member
 
-_MANAGER_PROMPT = """\
+MANAGER_PROMPT = """\
 You lead a team of agents that answers a person. First say in a sentence or two how you will go about it. Then ask
 agents with ask_agent, giving each a task that it can do with what you tell it: it hears the conversation, but not your
 thoughts. Judge what they answer, and ask again only where something is missing. In the end write the answer for the
@@ -38,8 +38,10 @@ def build_manager() -> Agent[ManagerContext, str]:
         """
         return await context.deps.ask(agent_key, task)
 
-    # One after the other: each hears those before.
-    return Agent(deps_type=ManagerContext, instructions=_MANAGER_PROMPT, tools=[ask_agent])
+    # One after the other, also where a model calls several at once: each hears those before.
+    return Agent(
+        deps_type=ManagerContext, instructions=MANAGER_PROMPT, tools=[Tool(ask_agent, takes_ctx=True, sequential=True)]
+    )
 
 
 def most_output(member: Member) -> int:

@@ -13,7 +13,10 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, Text
 from pantheon.models.tokens import most_text_tokens
 from pantheon.workspace.said import Said, Summary
 
+_MOST_MESSAGES = 400
+"""That are told one by one."""
 _PER_MESSAGE = 16
+_GAP = "[Some of what agents said here is left out, because it is too long.]"
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,29 @@ class Told:
     prompt: str
     left_out: Sequence[Said]
     """What did not fit, oldest first."""
+    tokens: int
+    """That it has at most."""
 
 
 def told_to(agent_id: UUID, said: Sequence[Said], *, tokens: int, summary: Summary | None) -> Told:
-    """The latest of what was said that is within `tokens`. The last word is in it whatever its length."""
-    left = tokens - (most_text_tokens(summary.text) if summary else 0)
+    """The latest of what was said that is within `tokens`.
+
+    The last word is in it whatever its length, and so is what the person said in this turn.
+    """
+    question = next(n for n, each in enumerate(said) if each.turn_index == said[-1].turn_index)
+    used = (most_text_tokens(summary.text) if summary else 0) + _size(said[question])
     first = len(said)
-    while first > 0:
-        left -= most_text_tokens(said[first - 1].text) + _PER_MESSAGE
-        if left < 0 and first < len(said):
+    while first > 0 and len(said) - first < _MOST_MESSAGES:
+        size = 0 if first - 1 == question else _size(said[first - 1])
+        if used + size > tokens and first < len(said):
             break
+        used += size
         first -= 1
-    blocks = [(each.agent_id == agent_id, _as_heard(each, agent_id)) for each in said[first:]]
+    kept = list(said[first:])
+    blocks = [(each.agent_id == agent_id, _as_heard(each, agent_id)) for each in kept]
+    if first > question:
+        gap = [(False, _GAP)] if first > question + 1 else []
+        blocks = [(False, said[question].text), *gap, *blocks]
     if summary is not None:
         blocks = [(False, f"[Summary of what was said before]\n{summary.text}"), *blocks]
     elif blocks[0][0]:
@@ -43,7 +57,12 @@ def told_to(agent_id: UUID, said: Sequence[Said], *, tokens: int, summary: Summa
     if blocks[-1][0]:
         blocks.append((False, "[Go on.]"))
     *before, (_, prompt) = _taking_turns(blocks)
-    return Told([_message(own, text) for own, text in before], prompt, said[:first])
+    left_out = [each for n, each in enumerate(said[:first]) if n != question]
+    return Told([_message(own, text) for own, text in before], prompt, left_out, used)
+
+
+def _size(said: Said) -> int:
+    return most_text_tokens(said.text) + _PER_MESSAGE
 
 
 def _as_heard(said: Said, agent_id: UUID) -> str:

@@ -1,6 +1,5 @@
 """A turn is over: its row, its last event and what the wallet then has are written down together."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,13 +8,12 @@ from sqlalchemy import func, select, update
 from pantheon import metrics
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import turns, wallets
-from pantheon.errors import OutsideError, PantheonError
+from pantheon.errors import PantheonError
 from pantheon.money.amounts import format_credits
 from pantheon.settings import Settings
 from pantheon.workspace.turn import OpenTurn
 from pantheon.workspace.turn_events import TurnEvent, TurnEvents, write_events
-
-_PAUSE = 0.5
+from pantheon.workspace.when_back import when_back
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,12 @@ class Ending:
 
 async def end_turn(database: Database, settings: Settings, events: TurnEvents, turn: OpenTurn, ending: Ending) -> None:
     """Waits for a database that is away. Does nothing where the recovery took the turn for dead and ended it."""
-    while True:
-        try:
-            async with database.transaction() as tx:
-                event = await _end(tx, settings, turn, ending)
-            break
-        except OutsideError:
-            await asyncio.sleep(_PAUSE)
+
+    async def end() -> TurnEvent | None:
+        async with database.transaction() as tx:
+            return await _end(tx, settings, turn, ending)
+
+    event = await when_back(end)
     if event is not None:
         events.show(event)
         metrics.TURNS.labels(ending.status).inc()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from pydantic_ai import AgentRunResultEvent
-from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
 from pydantic_ai.messages import (
     FunctionToolCallEvent,
     FunctionToolResultEvent,
@@ -17,6 +17,7 @@ from pydantic_ai.messages import (
     PartStartEvent,
     TextPart,
     TextPartDelta,
+    ToolReturnPart,
 )
 from pydantic_ai.usage import UsageLimits
 
@@ -25,12 +26,14 @@ from pantheon.db.engine import Database
 from pantheon.errors import PantheonError, ProviderUnavailableError, TurnTooLongError
 from pantheon.models.tokens import most_text_tokens
 from pantheon.money.amounts import format_credits
+from pantheon.money.rate_card import most
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter
 from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.metered_model import MeteredModel
 from pantheon.turns.spender import Spender
 from pantheon.workspace.agent_builds import (
+    MANAGER_PROMPT,
     ManagerContext,
     build,
     build_manager,
@@ -47,8 +50,9 @@ from pantheon.workspace.summarise import summarise
 from pantheon.workspace.tools import ToolContext
 from pantheon.workspace.transcript import MessageState
 from pantheon.workspace.turn import Member, OpenTurn
-from pantheon.workspace.turn_events import TurnEvent, TurnEvents
+from pantheon.workspace.turn_events import TakenOverError, TurnEvent, TurnEvents
 from pantheon.workspace.web_search import WebSearch
+from pantheon.workspace.when_back import when_back
 
 _MOST_REQUESTS = 12
 """That one agent may make to its model for one message, tool calls and all."""
@@ -71,9 +75,17 @@ class _Step:
     is_manager: bool
     model: MeteredModel
     text: str = ""
+    """All that it said, word for word as it was told: a part of it that begins anew is a paragraph of its own."""
+    answer: str = ""
+    """What it said in the end, when there were no more tools to call."""
+    begins_anew: bool = False
     state: MessageState = "completed"
     used_a_tool: bool = False
     listening: "asyncio.Task[None] | None" = field(default=None, repr=False)
+
+    def is_of(self, agent_key: str) -> bool:
+        """A manager works with an agent's model, but is not that agent."""
+        return not self.is_manager and self.member.agent_key.lower() == agent_key.lower()
 
 
 class TurnPlay:
@@ -101,6 +113,7 @@ class TurnPlay:
         self._position = 0
         self._steps: list[_Step] = []
         self._summaries: list[MeteredCall] = []
+        self._summarising: asyncio.Task[Summary] | None = None
         self._recording: set[asyncio.Task[None]] = set()
         self._said: list[Said] = []
         self._summary: Summary | None = None
@@ -113,9 +126,10 @@ class TurnPlay:
     def _end(self, by: Literal["stop", "time", None], agent_key: str | None = None) -> None:
         self._ended_by = self._ended_by or by
         for step in self._steps:
-            is_meant = agent_key is None or step.member.agent_key.lower() == agent_key.lower()
-            if is_meant and step.listening is not None and not step.listening.done():
+            if step.listening is not None and (agent_key is None or step.is_of(agent_key)):
                 step.listening.cancel()
+        if self._summarising is not None and agent_key is None:
+            self._summarising.cancel()
 
     async def run(self) -> None:
         left = (self.turn.ends_at - clock.now()).total_seconds()
@@ -124,14 +138,19 @@ class TurnPlay:
         failure: PantheonError | None = None
         try:
             await self._say("turn_started", turn_id=str(self.turn.id), mode=self.turn.mode, roster=self._shown_roster())
-            async with self._database.transaction() as tx:
-                self._summary, self._said = await said_before(tx, self.turn.session_id, self.turn.turn_index)
+            self._summary, self._said = await when_back(self._said_before)
             self._hear_also(None, None, self.turn.user_input)
             output = await (orchestrate(self) if self.turn.mode == "orchestrator" else everybody_once(self))
         except _EndedError:
             failure = TurnTooLongError() if self._ended_by == "time" else None
         except PantheonError as error:
             failure = error
+        except TakenOverError:
+            _logger.warning("turn_taken_over", turn_id=str(self.turn.id))
+        except UsageLimitExceeded:
+            failure = TurnTooLongError(
+                f"An agent asked its model {_MOST_REQUESTS} times and had no answer yet, so the turn was ended."
+            )
         except (AgentRunError, UserError) as error:
             _logger.warning("answer_not_understood", turn_id=str(self.turn.id), error=type(error).__name__)
             failure = ProviderUnavailableError("A model answered in a way that cannot be used. Please try again.")
@@ -145,35 +164,41 @@ class TurnPlay:
     async def speak(self, member: Member, task: str | None = None) -> str:
         """Raises the error of a model that cannot be asked; one that breaks off leaves what it said."""
         if task is not None:
+            task = _storable(task)
             self._hear_also(None, None, f"[Task for {member.name}] {task}")
-        told = await self._told_to(member, member.agent_id)
+        goal = self._goal()
+        told = await self._told_to(member, member.agent_id, f"{member.role_prompt}{goal or ''}")
         step = self._begin(member, is_manager=False)
         run = build(member).run_stream_events(
             told.prompt,
             message_history=told.history,
             model=step.model,
             deps=self._tools,
-            instructions=self._goal(),
+            instructions=goal,
             model_settings=settings_of(member),
             usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),
         )
-        return await self._hear(step, run)
+        most = self._most(member, told, calls_tools=bool(member.tool_permissions))
+        await self._hear(step, run, at_most=most, task=task)
+        return step.text
 
     async def manage(self, ask: Ask) -> str:
         first = self.roster[0]
-        told = await self._told_to(first, self.turn.id)
         team = "\n".join(f"- {member.agent_key}: {member.name}. {member.role_prompt[:300]}" for member in self.roster)
+        instructions = f"Your team:\n{team}\n{self._goal() or ''}"
+        told = await self._told_to(first, self.turn.id, MANAGER_PROMPT + instructions)
         step = self._begin(first, is_manager=True)
         run = build_manager().run_stream_events(
             told.prompt,
             message_history=told.history,
             model=step.model,
             deps=ManagerContext(ask),
-            instructions=f"Your team:\n{team}\n{self._goal() or ''}",
+            instructions=instructions,
             model_settings=settings_of(first),
             usage_limits=UsageLimits(request_limit=_MOST_REQUESTS),
         )
-        return await self._hear(step, run)
+        await self._hear(step, run, at_most=self._most(first, told, calls_tools=True))
+        return step.answer
 
     def used_a_tool(self) -> bool:
         return self._steps[-1].used_a_tool
@@ -181,99 +206,125 @@ class TurnPlay:
     def _hear_also(self, agent_id: UUID | None, name: str | None, text: str) -> None:
         self._said.append(Said(self.turn.turn_index, agent_id, name, text))
 
-    async def _told_to(self, member: Member, agent_id: UUID) -> Told:
-        budget = member.context_tokens - most_output(member) - most_text_tokens(member.role_prompt) - _FOR_PROMPTS
+    async def _said_before(self) -> tuple[Summary | None, list[Said]]:
+        async with self._database.transaction() as tx:
+            return await said_before(tx, self.turn.session_id, self.turn.turn_index)
+
+    async def _told_to(self, member: Member, agent_id: UUID, instructions: str) -> Told:
+        budget = member.context_tokens - most_output(member) - most_text_tokens(instructions) - _FOR_PROMPTS
         told = told_to(agent_id, self._said, tokens=budget, summary=self._summary)
         earlier = [each for each in told.left_out if each.turn_index < self.turn.turn_index]
         if not earlier:
             return told
         # Up to the end of a turn, so that the next one begins with a person's word.
         last = earlier[-1].turn_index
-        earlier = [each for each in self._said if each.turn_index <= last]
-        await self._summarise(member, earlier, most_characters=budget)
+        await self._summarise(member, [each for each in self._said if each.turn_index <= last], tokens=budget)
         self._said = [each for each in self._said if each.turn_index > last]
         return told_to(agent_id, self._said, tokens=budget, summary=self._summary)
 
-    async def _summarise(self, member: Member, earlier: Sequence[Said], *, most_characters: int) -> None:
-        spender = Spender(
-            user_id=self.turn.user_id,
-            api_key_id=self.turn.api_key_id,
-            room_id=self.turn.room_id,
-            turn_id=self.turn.id,
+    async def _summarise(self, member: Member, earlier: Sequence[Said], *, tokens: int) -> None:
+        if self._ended_by is not None:
+            raise _EndedError
+        model = self._model(member, agent_id=None)
+        self._summarising = asyncio.create_task(
+            summarise(
+                self._database,
+                model,
+                session_id=self.turn.session_id,
+                before=self._summary,
+                left_out=earlier,
+                tokens=tokens,
+            )
         )
-        model = MeteredModel(self._meter, spender, member.model_alias, run=self.turn.run)
-        self._summary = await summarise(
-            self._database,
-            model,
-            session_id=self.turn.session_id,
-            before=self._summary,
-            left_out=earlier,
-            most_characters=most_characters,
-        )
-        self._summaries += model.calls
+        try:
+            self._summary = await self._summarising
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            raise _EndedError from None
+        finally:
+            self._summaries += model.calls
         await self._say("context_summarised", through_turn_index=self._summary.through_turn_index, **_bill(model.calls))
 
-    def _begin(self, member: Member, *, is_manager: bool) -> _Step:
-        spender = Spender(
-            user_id=self.turn.user_id,
-            api_key_id=self.turn.api_key_id,
-            agent_id=None if is_manager else member.agent_id,
-            room_id=self.turn.room_id,
-            turn_id=self.turn.id,
+    def _most(self, member: Member, told: Told, *, calls_tools: bool) -> int:
+        """Nanocredits that an agent can spend on what it says: what its calls can come to, within what is left."""
+        calls, read = 1, told.tokens + most_text_tokens(member.role_prompt + (self._goal() or "")) + _FOR_PROMPTS
+        if calls_tools:
+            calls, read = _MOST_REQUESTS, member.context_tokens
+        of_calls = calls * most(
+            member.rate, input_tokens=min(read, member.context_tokens), max_output_tokens=most_output(member)
         )
-        model = MeteredModel(self._meter, spender, member.model_alias, run=self.turn.run)
+        if self.turn.run is None:
+            return of_calls
+        spent = sum(call.settlement.charged for call in self._calls() if call.settlement is not None)
+        return min(of_calls, max(0, self._settings.turn_cap_nanocredits - spent))
+
+    def _calls(self) -> list[MeteredCall]:
+        return [*self._summaries, *(call for step in self._steps for call in step.model.calls)]
+
+    def _begin(self, member: Member, *, is_manager: bool) -> _Step:
+        model = self._model(member, agent_id=None if is_manager else member.agent_id)
         step = _Step(len(self._steps) + 1, member, is_manager, model)
         self._steps.append(step)
         return step
 
-    async def _hear(self, step: _Step, run: Any) -> str:
+    def _model(self, member: Member, *, agent_id: UUID | None) -> MeteredModel:
+        spender = Spender(
+            user_id=self.turn.user_id,
+            api_key_id=self.turn.api_key_id,
+            agent_id=agent_id,
+            room_id=self.turn.room_id,
+            turn_id=self.turn.id,
+        )
+        return MeteredModel(self._meter, spender, member.model_alias, run=self.turn.run)
+
+    async def _hear(self, step: _Step, run: Any, *, at_most: int, task: str | None = None) -> None:
         if self._ended_by is not None:
             raise _EndedError
-        step.listening = asyncio.create_task(self._listen(step, run))
+        step.listening = asyncio.create_task(self._listen(step, run, at_most=at_most, task=task))
         try:
             await step.listening
         except asyncio.CancelledError:
-            step.listening.cancel()
             step.state = "stopped"
-            if self._ended_by is None and not step.listening.cancelled():
+            if _is_being_cancelled():
                 await self._recorded(step)
                 raise
-        except Exception:
-            step.state = "failed"
+        except Exception as error:
+            step.state = "stopped" if isinstance(error, _EndedError) else "failed"
             await self._recorded(step)
             raise
         await self._recorded(step)
         if self._ended_by is not None:
             raise _EndedError
-        return step.text
 
-    async def _listen(self, step: _Step, run: Any) -> None:
-        member = step.member
+    async def _listen(self, step: _Step, run: Any, *, at_most: int, task: str | None) -> None:
+        asked = {} if task is None else {"task": task[:_SHOWN_OF_TOOL]}
+        alias = step.member.model_alias
         await self._say(
-            "step_started",
-            step=step.number,
-            **_who(step),
-            model_alias=member.model_alias,
+            "step_started", step=step.number, **_who(step), model_alias=alias, most=format_credits(at_most), **asked
         )
         async with run as heard:
             async for event in heard:
                 await self._tell(step, event)
 
     async def _tell(self, step: _Step, event: Any) -> None:
+        if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+            step.begins_anew = bool(step.text)
         text = _text_of(event)
+        if step.begins_anew and (text := text.lstrip("\n")):
+            step.begins_anew, text = False, f"\n\n{text}"
         if text:
             step.text += text
             await self._say("step_delta", step=step.number, text=text)
         elif isinstance(event, FunctionToolCallEvent) and not step.is_manager:
-            step.used_a_tool = True
-            arguments = event.part.args_as_json_str()[:_SHOWN_OF_TOOL]
+            arguments = _storable(event.part.args_as_json_str())[:_SHOWN_OF_TOOL]
             await self._say("tool_called", step=step.number, tool=event.part.tool_name, arguments=arguments)
         elif isinstance(event, FunctionToolResultEvent) and not step.is_manager:
-            shown = str(event.part.content)[:_SHOWN_OF_TOOL]
+            step.used_a_tool |= isinstance(event.part, ToolReturnPart)
+            shown = _storable(str(event.part.content))[:_SHOWN_OF_TOOL]
             await self._say("tool_returned", step=step.number, tool=event.part.tool_name, text=shown)
         elif isinstance(event, AgentRunResultEvent):
-            # What a manager said before it asked somebody is its plan; the answer is what it says in the end.
-            step.text = str(event.result.output)
+            step.answer = _storable(str(event.result.output))
 
     async def _recorded(self, step: _Step) -> None:
         """Also where this task is being cancelled: what was said is never lost."""
@@ -317,7 +368,7 @@ class TurnPlay:
             status="failed" if failure else "stopped" if self._ended_by else "completed",
             failure=failure,
             output=output or (said[-1] if said else ""),
-            bill=_bill([*self._summaries, *(call for step in self._steps for call in step.model.calls)]),
+            bill=_bill(self._calls()),
             seq=self._seq + 1,
         )
         await end_turn(self._database, self._settings, self._events, self.turn, ending)
@@ -345,10 +396,21 @@ def _who(step: _Step) -> dict[str, Any]:
 
 def _text_of(event: Any) -> str:
     if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-        return event.part.content
+        return _storable(event.part.content)
     if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-        return event.delta.content_delta
+        return _storable(event.delta.content_delta)
     return ""
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL, and models and web pages are free to write one."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _is_being_cancelled() -> bool:
+    """Whether this very task is, and not only the one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _bill(calls: Sequence[MeteredCall]) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from sqlalchemy import select
 from pantheon.db.engine import Tx
 from pantheon.db.tables import chat_summaries, messages, turns
 
-_MOST_MESSAGES = 400
-"""Of a session that are looked at."""
-
 
 @dataclass(frozen=True)
 class Said:
@@ -28,7 +25,10 @@ class Summary:
 
 
 async def said_before(tx: Tx, session_id: UUID, turn_index: int) -> tuple[Summary | None, list[Said]]:
-    """What was said in the session before this turn: the beginning in short, the rest oldest first."""
+    """What was said in the session before this turn: the beginning in short, the rest oldest first.
+
+    That is never very much, because whatever goes beyond what agents are told is summarised: see conversation.py.
+    """
     newest = chat_summaries.c.through_turn_index.desc()
     row = (
         await tx.execute(
@@ -44,8 +44,7 @@ async def said_before(tx: Tx, session_id: UUID, turn_index: int) -> tuple[Summar
         .join(turns, turns.c.id == messages.c.turn_id)
         .where(messages.c.session_id == session_id, turns.c.turn_index < turn_index, messages.c.role != "tool")
         .where(turns.c.turn_index > (summary.through_turn_index if summary else -1))
-        .order_by(turns.c.turn_index.desc(), messages.c.position.desc())
-        .limit(_MOST_MESSAGES)
+        .order_by(turns.c.turn_index, messages.c.position)
     )
-    said = [Said(*row) for row in reversed((await tx.execute(query)).all())]
+    said = [Said(*row) for row in await tx.execute(query)]
     return summary, [each for each in said if each.text.strip()]

@@ -9,9 +9,10 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pantheon import clock, ids
-from pantheon.db import idempotency, rate_limit
+from pantheon.db import idempotency, locks, rate_limit
 from pantheon.db.engine import Database, Tx
-from pantheon.db.tables import messages, rooms, turns
+from pantheon.db.locks import Lock
+from pantheon.db.tables import chat_sessions, messages, rooms, turns
 from pantheon.errors import (
     ConflictError,
     ContextBudgetExceededError,
@@ -19,6 +20,7 @@ from pantheon.errors import (
     ModelNotFoundError,
     NoAgentsError,
     NoTaggedAgentsError,
+    TooManyRequestsError,
 )
 from pantheon.models.tokens import most_text_tokens
 from pantheon.money.rate_card import most
@@ -56,10 +58,13 @@ async def start_turn(
     api_key_id: UUID | None,
     session_id: UUID,
     message: str,
+    context: str = "",
     model_alias_override: str | None = None,
     request: idempotency.Request | None = None,
 ) -> OpenTurn | UUID:
     """The turn is written down as running, with its hold; nobody has been asked yet.
+
+    `context` was said elsewhere: agents are told it before the message, and nobody is called by its tags.
 
     A request that came before answers the id of the turn that it began.
 
@@ -67,6 +72,7 @@ async def start_turn(
     TooManyRequestsError, InsufficientCreditsError, WalletFrozenError, and ConflictError while another turn runs in the
     session: then nothing is stored and nothing is set aside.
     """
+    told = f"{context}\n\n{message}" if context else message
     async with database.transaction() as tx:
         replay = await idempotency.look(tx, request)
         if replay is not None and replay.resource_id is not None:
@@ -76,7 +82,7 @@ async def start_turn(
         if await tx.scalar(select(turns.c.id).where(*running)) is not None:
             raise _busy()
         plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
-        least = await _least_cost(tx, plan, message)
+        least = await _least_cost(tx, plan, told)
     ends_at = clock.now() + timedelta(seconds=settings.turn_max_seconds)
     run = await meter.open_run(
         user_id, cap=settings.turn_cap_nanocredits, least=least, expires_at=ends_at + GRACE + LEASE
@@ -84,6 +90,7 @@ async def start_turn(
     try:
         async with database.transaction() as tx:
             session = await get_session(tx, session_id, user_id=user_id, lock=True)
+            await _refuse_too_many(tx, settings, user_id)
             # Read again under the lock: the room may have changed, and its new mode begins with this turn.
             plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
             turn = OpenTurn(
@@ -95,7 +102,7 @@ async def start_turn(
                 turn_index=await _next_index(tx, session_id),
                 mode=plan.mode,
                 roster=plan.roster,
-                user_input=message,
+                user_input=told,
                 goal=plan.goal,
                 run=run,
                 ends_at=ends_at,
@@ -119,6 +126,18 @@ def _busy() -> ConflictError:
 async def _limit(tx: Tx, settings: Settings, user_id: UUID) -> None:
     await rate_limit.hit(tx, f"turns:{user_id}", limit=settings.rate_limit_turns_per_minute, window_seconds=60)
     await rate_limit.hit(tx, f"turns:{user_id}:hour", limit=settings.rate_limit_turns_per_hour, window_seconds=3600)
+
+
+async def _refuse_too_many(tx: Tx, settings: Settings, user_id: UUID) -> None:
+    # Two at once would not see each other's turn.
+    await locks.take(tx, Lock.TURNS_OF_USER, str(user_id))
+    theirs = turns.join(chat_sessions, chat_sessions.c.id == turns.c.session_id)
+    running = (chat_sessions.c.user_id == user_id, turns.c.status.in_(("queued", "running")))
+    if (await tx.scalar(select(func.count()).select_from(theirs).where(*running)) or 0) >= settings.turns_max_open:
+        raise TooManyRequestsError(
+            f"{settings.turns_max_open} of your messages are being answered already. Wait until one has been.",
+            retry_after=1,
+        )
 
 
 async def plan_turn(tx: Tx, user_id: UUID, session_id: UUID, message: str, override: str | None) -> Plan:

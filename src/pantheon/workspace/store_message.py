@@ -1,12 +1,13 @@
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from pantheon import clock, ids
 from pantheon.db.engine import Database
 from pantheon.db.tables import messages
 from pantheon.workspace.transcript import MessageState
 from pantheon.workspace.turn import OpenTurn
+from pantheon.workspace.when_back import when_back
 
 
 async def store_message(
@@ -19,19 +20,26 @@ async def store_message(
     content: str,
     state: MessageState,
 ) -> None:
-    """What an agent said, once it has said it all or was stopped. The manager of a room has a name and no id."""
-    async with database.transaction() as tx:
-        await tx.execute(
-            insert(messages).values(
-                id=ids.uuid7(),
-                session_id=turn.session_id,
-                turn_id=turn.id,
-                position=position,
-                role="assistant",
-                agent_id=agent_id,
-                agent_name=agent_name,
-                content=content,
-                state=state,
-                created_at=clock.now(),
-            )
-        )
+    """What an agent said, once it has said it all or was stopped. The manager of a room has a name and no id.
+
+    Waits for a database that is away. What is at this position already stays: it is the same, written by a try whose
+    answer was lost, or by whoever took this process for dead.
+    """
+    message = insert(messages).values(
+        id=ids.uuid7(),
+        session_id=turn.session_id,
+        turn_id=turn.id,
+        position=position,
+        role="assistant",
+        agent_id=agent_id,
+        agent_name=agent_name,
+        content=content,
+        state=state,
+        created_at=clock.now(),
+    )
+
+    async def store() -> None:
+        async with database.transaction() as tx:
+            await tx.execute(message.on_conflict_do_nothing(constraint="messages_are_numbered_within_their_turn"))
+
+    await when_back(store)

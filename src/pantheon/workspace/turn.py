@@ -1,10 +1,11 @@
 """A turn that is being worked on: who answers, in which way, and what was set aside for it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from pantheon.money.rate_card import Rate
 from pantheon.turns.admit_call import Run
 from pantheon.turns.rate_cards import Model
 from pantheon.workspace.agents import Agent
@@ -30,6 +31,8 @@ class Member:
     version: int
     context_tokens: int
     max_output_tokens: int
+    rate: Rate = field(compare=False, repr=False)
+    """For what is told of costs beforehand: each call is charged by the rate in force when it begins."""
 
     @classmethod
     def of(cls, agent: Agent, model: Model) -> "Member":
@@ -43,10 +46,13 @@ class Member:
             agent.version,
             model.context_tokens,
             model.max_output_tokens,
+            model.rate,
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"agent_id": str(self.agent_id)}
+        shown = asdict(self) | {"agent_id": str(self.agent_id)}
+        del shown["rate"]
+        return shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from pantheon import clock
 from pantheon.db.engine import Database, Tx
 from pantheon.db.group_commit import GroupCommit
 from pantheon.db.tables import turn_events
-from pantheon.errors import OutsideError
+from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError, OutsideError
 
 LAST = frozenset({"turn_completed", "turn_failed"})
 """After one of these nothing comes."""
 
 _LOOK_SECONDS = 0.5
 """How often a turn is looked at that runs in another process."""
+_TRY_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 5
 """And one that was heard here: only when this process was taken for dead, its end comes from another."""
 
@@ -37,6 +39,10 @@ class TurnEvent:
         return self.event in LAST
 
 
+class TakenOverError(Exception):
+    """Another process took this one for dead, and has ended the turn."""
+
+
 class TurnEvents:
     """One of each process. A turn has one writer, which numbers its events."""
 
@@ -46,8 +52,18 @@ class TurnEvents:
         self._followers: dict[UUID, set[asyncio.Queue[TurnEvent]]] = defaultdict(set)
 
     async def append(self, event: TurnEvent) -> None:
-        """Stored, and then shown to those who follow."""
-        await self._commits.put(event)
+        """Stored, and then shown to those who follow. Waits for a database that is away. Raises TakenOverError."""
+        while True:
+            try:
+                await self._commits.put(event)
+                break
+            except (DatabaseBusyError, DatabaseUnavailableError):
+                await asyncio.sleep(_TRY_SECONDS)
+            except IntegrityError:
+                # The connection may have broken after an earlier try was committed.
+                if event not in await self._look(event.turn_id, event.seq - 1):
+                    raise TakenOverError from None
+                break
         self.show(event)
 
     def show(self, event: TurnEvent) -> None:
@@ -64,8 +80,9 @@ class TurnEvents:
         with self._following(turn_id) as arrivals:
             while True:
                 for event in await self._look(turn_id, after):
-                    yield event
-                    after = event.seq
+                    if event.seq > after:
+                        yield event
+                        after = event.seq
                     if event.is_last:
                         return
                 try:
@@ -95,14 +112,15 @@ class TurnEvents:
                 del self._followers[turn_id]
 
     async def _look(self, turn_id: UUID, after: int) -> list[TurnEvent]:
-        """What is stored. A database that is busy or away does not end the stream: it is looked at again."""
+        """What is stored, and the end in any case. A database that is away does not end a stream: it is asked again."""
         try:
             return await self._read(turn_id, after)
         except OutsideError:
             return []
 
     async def _read(self, turn_id: UUID, after: int) -> list[TurnEvent]:
-        query = select(turn_events).where(turn_events.c.turn_id == turn_id, turn_events.c.seq > after)
+        is_due = or_(turn_events.c.seq > after, turn_events.c.event.in_(LAST))
+        query = select(turn_events).where(turn_events.c.turn_id == turn_id, is_due)
         async with self._database.transaction() as tx:
             rows = (await tx.execute(query.order_by(turn_events.c.seq))).all()
         return [TurnEvent(row.turn_id, row.seq, row.event, row.data) for row in rows]

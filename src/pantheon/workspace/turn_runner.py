@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from pantheon import ids
 from pantheon.db import idempotency
@@ -52,6 +52,7 @@ class TurnRunner:
         api_key_id: UUID | None,
         session_id: UUID,
         message: str,
+        context: str = "",
         model_alias_override: str | None = None,
         request: idempotency.Request | None = None,
     ) -> tuple[UUID, bool]:
@@ -69,6 +70,7 @@ class TurnRunner:
             api_key_id=api_key_id,
             session_id=session_id,
             message=message,
+            context=context,
             model_alias_override=model_alias_override,
             request=request,
         )
@@ -109,9 +111,14 @@ class TurnRunner:
             if turn_id not in self._plays:
                 # The process that works on it looks for this each second.
                 running = (turns.c.id == turn_id, turns.c.status == "running")
-                await tx.execute(
-                    update(turns).where(*running).values(stop_requested_at=func.now(), stop_agent_key=agent_key)
-                )
+                # Who wants all of it stopped is not overruled by who then wants less.
+                all_of_it = turns.c.stop_requested_at.is_not(None) & turns.c.stop_agent_key.is_(None)
+                key = None if agent_key is None else case((all_of_it, None), else_=agent_key)
+                await tx.execute(update(turns).where(*running).values(stop_requested_at=func.now(), stop_agent_key=key))
+        self.stop_here(turn_id, agent_key)
+
+    def stop_here(self, turn_id: UUID, agent_key: str | None = None) -> None:
+        """The same for whoever began it in this process."""
         if turn_id in self._plays:
             self._plays[turn_id][0].stop(agent_key)
 
@@ -144,12 +151,12 @@ class TurnRunner:
                 _logger.warning("turn_leases_not_renewed", error=type(error).__name__)
                 continue
             for turn_id, agent_key in wishes:
-                if turn_id in self._plays:
-                    self._plays[turn_id][0].stop(agent_key)
+                self.stop_here(turn_id, agent_key)
 
     async def _renew(self) -> list[tuple[UUID, str | None]]:
         """Says that this process lives; answers what people asked other processes to stop."""
-        mine = (turns.c.leased_by == self._name, turns.c.status == "running")
+        # Not what only bears this process's name: a turn whose work broke off is left to the recovery.
+        mine = (turns.c.leased_by == self._name, turns.c.status == "running", turns.c.id.in_(self._plays))
         async with self._database.transaction() as tx:
             rows = await tx.execute(
                 update(turns)

@@ -14,11 +14,13 @@ from pydantic import BaseModel, Field
 from pantheon import exact_json
 from pantheon.api.callers import caller_with
 from pantheon.api.dependencies import WithIdempotencyKey, WithRuntime
+from pantheon.api.routes import usage as receipts
 from pantheon.api.strict_json import LongText, OneLine, RequestModel, strict_router
 from pantheon.db.idempotency import keyed
 from pantheon.errors import InvalidInputError
 from pantheon.money.amounts import format_credits
 from pantheon.runtime import Runtime
+from pantheon.turns.view_receipt import view_receipt
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
 from pantheon.workspace.estimate_turn import estimate_turn
@@ -63,6 +65,13 @@ class TurnAnswer(BaseModel):
     receipt_ids: list[UUID]
     created_at: datetime
     ended_at: datetime | None
+
+
+class TurnReceiptAnswer(BaseModel):
+    turn_id: UUID
+    receipts: list[receipts.ReceiptAnswer]
+    total: int
+    total_credits: str
 
 
 class EstimateAnswer(BaseModel):
@@ -118,18 +127,39 @@ async def get_turn(turn_id: UUID, runtime: WithRuntime, caller: Worker) -> TurnA
     return _answer(await view_turn(runtime.database, user_id=caller.user_id, turn_id=turn_id))
 
 
-@router.get("/turns/{turn_id}/events", response_class=StreamingResponse)
+@router.get("/turns/{turn_id}/receipt")
+async def get_turn_receipt(turn_id: UUID, runtime: WithRuntime, caller: Worker) -> TurnReceiptAnswer:
+    """What each of its calls used and cost, in their order, as GET /receipts/{receipt_id} tells it for one."""
+    view = await view_turn(runtime.database, user_id=caller.user_id, turn_id=turn_id)
+    found = [await view_receipt(runtime.database, id, user_id=caller.user_id) for id in view.receipt_ids]
+    return TurnReceiptAnswer(
+        turn_id=turn_id,
+        receipts=[receipts.shown(receipt) for receipt in found],
+        total=len(found),
+        total_credits=format_credits(sum(receipt.charged for receipt in found)),
+    )
+
+
+@router.get(
+    "/turns/{turn_id}/events",
+    response_class=StreamingResponse,
+    responses={204: {"description": "Nothing comes after `Last-Event-ID` any more."}},
+)
 async def get_turn_events(
     turn_id: UUID,
     runtime: WithRuntime,
     caller: Worker,
     last_event_id: Annotated[str | None, Header(description="The number of the last event that was seen.")] = None,
-) -> StreamingResponse:
+) -> Response:
     """What happened after `Last-Event-ID`, and then what happens, to the end. Nothing is left out, nothing repeated."""
     if last_event_id is not None and not re.fullmatch("[0-9]{1,9}", last_event_id):
         raise InvalidInputError("Last-Event-ID must be the number of an event of this turn")
-    await view_turn(runtime.database, user_id=caller.user_id, turn_id=turn_id)
-    return _stream(runtime, turn_id, after=int(last_event_id or 0))
+    after = int(last_event_id or 0)
+    view = await view_turn(runtime.database, user_id=caller.user_id, turn_id=turn_id)
+    if view.end_seq is not None and after >= view.end_seq:
+        # Browsers connect again when a stream ends, unless they are told this.
+        return Response(status_code=204)
+    return _stream(runtime, turn_id, after=after)
 
 
 @router.post("/turns/{turn_id}/stop", status_code=202)

@@ -112,7 +112,7 @@ async def get_usage(runtime: WithRuntime, caller: Reader, page: WithPage) -> Usa
 @router.get("/receipts/{receipt_id}")
 async def get_receipt(receipt_id: UUID, runtime: WithRuntime, caller: Reader) -> ReceiptAnswer:
     """What a call used, what each part of it cost, and which grants paid for it."""
-    return _receipt(await view_receipt(runtime.database, receipt_id, user_id=caller.user_id))
+    return shown(await view_receipt(runtime.database, receipt_id, user_id=caller.user_id))
 
 
 @router.get("/models")
@@ -150,7 +150,7 @@ def _tokens(usage: dict[str, int]) -> TokensAnswer:
     )
 
 
-def _receipt(receipt: Receipt) -> ReceiptAnswer:
+def shown(receipt: Receipt) -> ReceiptAnswer:
     return ReceiptAnswer(
         id=receipt.id,
         turn_id=receipt.turn_id,
