@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CHUNK_BYTES = 256 * 1024
-_PART_BYTES = 5 * 1024 * 1024
-"""The smallest part that S3 takes."""
+_PIECE_BYTES = 1024 * 1024
 _CLIENT: "ClientConfig" = {
     "timeout": timedelta(seconds=30),
     "connect_timeout": timedelta(seconds=5),
@@ -49,8 +49,9 @@ def text_of(file_id: UUID) -> str:
 
 
 class Storage:
-    def __init__(self, store: LocalStore | S3Store) -> None:
+    def __init__(self, store: LocalStore | S3Store, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
         self._threads = ThreadPoolExecutor(8, "storage")
 
     @classmethod
@@ -66,19 +67,27 @@ class Storage:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"STORAGE_URL: the folder cannot be made: {error.strerror}") from None
-        return cls(LocalStore(folder))
+        return cls(LocalStore(folder), folder)
 
     async def put(self, name: str, content: IO[bytes]) -> None:
         """All of it or nothing, under its name."""
-        await self._run(lambda: obstore.put(self._store, name, content, chunk_size=_PART_BYTES, max_concurrency=1))
+        # In one request: the parts of one that was cut off would stay in a bucket for ever, where nobody sees them.
+        await self._run(lambda: obstore.put(self._store, name, content, use_multipart=False))
 
     async def open(self, name: str) -> Iterator[bytes]:
-        """In pieces. Each is fetched by a blocking call when it is asked for."""
-        found = await self._run(lambda: obstore.get(self._store, name))
-        return map(bytes, found.stream(min_chunk_size=_CHUNK_BYTES))
+        """In pieces. Each is fetched by a blocking call of its own when it is asked for, so that somebody who reads
+        slowly keeps no connection waiting. Any of them may raise StorageUnavailableError."""
+        size = (await self._run(lambda: obstore.head(self._store, name)))["size"]
+        return (
+            _done(partial(self._range, name, start, min(_PIECE_BYTES, size - start)))
+            for start in range(0, size, _PIECE_BYTES)
+        )
 
     async def read(self, name: str, *, start: int, length: int) -> bytes:
-        return bytes(await self._run(lambda: obstore.get_range(self._store, name, start=start, length=length)))
+        return await self._run(lambda: self._range(name, start, length))
+
+    def _range(self, name: str, start: int, length: int) -> bytes:
+        return bytes(obstore.get_range(self._store, name, start=start, length=length))
 
     async def delete(self, name: str) -> None:
         """Fine where it is not there (any more)."""
@@ -86,15 +95,28 @@ class Storage:
         def delete() -> None:
             with suppress(FileNotFoundError):
                 obstore.delete(self._store, name)
+            if self._folder is not None:
+                _delete_begun(self._folder / name)
 
         await self._run(delete)
 
     async def _run(self, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except (BaseError, OSError) as error:
-            _logger.error("storage_failed", exc_info=error)
-            raise StorageUnavailableError from error
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _done, call)
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
+
+
+def _done(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (BaseError, OSError) as error:
+        _logger.error("storage_failed", exc_info=error)
+        raise StorageUnavailableError from error
+
+
+def _delete_begun(path: Path) -> None:
+    """Until a file is whole, the library adds a number to its name, which it keeps where the process was killed."""
+    with suppress(FileNotFoundError):
+        for number in count(1):
+            path.with_name(f"{path.name}#{number}").unlink()
