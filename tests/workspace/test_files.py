@@ -5,12 +5,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from pantheon import settings as all_settings
 from pantheon.errors import SettingsError
-from tests.installation import Installation
+from pantheon.workspace.purge import purge
+from tests.installation import Installation, eventually
 from tests.workspace.conftest import SHARED, Desk
 from tests.workspace.documents import docx, paragraph, pdf
 
@@ -140,6 +143,29 @@ async def test_the_files_of_a_room_share_a_hundred_megabytes(ada: Desk) -> None:
 
 
 @SHARED
+async def test_sending_and_deleting_in_turn_comes_to_an_end_until_what_was_deleted_is_purged(ada: Desk) -> None:
+    room = await ada.room()
+    big = [await ada.file(room) for _ in range(2)]
+    for file in big:
+        await ada.delete(f"/files/{file['id']}")
+        ada.it.execute("UPDATE files SET file_size = %s WHERE id = %s", 100 * MEGABYTE - 5, file["id"])
+
+    last = await ada.upload(room, "a.txt", b"0123456789")
+    refused = await ada.upload(room, "a.txt", b"0")
+
+    assert last.status_code == 201
+    assert (refused.status_code, refused.json()["code"]) == (413, "room_full")
+    assert "deleted in this room within the last 7 days" in refused.json()["detail"]
+    assert (await ada.call("POST", f"/files/{big[0]['id']}/restore")).status_code == 413
+    await ada.delete(f"/files/{last.json()['id']}")
+    assert (await ada.call("POST", f"/files/{big[0]['id']}/restore")).status_code == 200
+    ada.it.execute("UPDATE files SET deleted_at = now() - interval '8 days' WHERE id = %s", big[1]["id"])
+    await purge(ada.it.runtime.database, ada.it.runtime.storage)
+    await ada.delete(f"/files/{big[0]['id']}")
+    await ada.file(room)
+
+
+@SHARED
 @pytest.mark.parametrize(
     "request_",
     [
@@ -160,6 +186,30 @@ async def test_a_form_that_is_not_one_file_is_refused(ada: Desk, request_: dict[
     answer = await ada.it.client.post(f"/api/v1/rooms/{room['id']}/files", headers=headers, **request_)
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+@SHARED
+async def test_an_upload_that_breaks_off_leaves_nothing_and_is_no_error_of_ours(ada: Desk) -> None:
+    room, address = await ada.room(), urlsplit(ada.it.url)
+    head = (
+        f"POST /api/v1/rooms/{room['id']}/files HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: {ada.person.headers['Authorization']}\r\nContent-Length: 5000000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+    )
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(head.encode() + b"x" * 2 * MEGABYTE)
+        await writer.drain()
+        writer.close()
+
+        async def over() -> bool:
+            return any(line["event"] == "request" for line in logs)
+
+        await eventually(over)
+
+    assert [line for line in logs if line["log_level"] in ("warning", "error")] == []
+    assert ada.it.rows("SELECT FROM files WHERE room_id = %s", room["id"]) == []
 
 
 @SHARED

@@ -182,3 +182,20 @@ async def test_what_is_no_position_is_refused(ada: Desk, position: Any) -> None:
 
     assert (await ada.refusal("POST", path, json={"agent_id": other["id"], "position": position}))[0] == 422
     assert (await ada.refusal("PATCH", f"{path}/{agents['a']}", json={"position": position}))[0] == 422
+
+
+async def test_nobody_has_rooms_without_a_number_not_even_deleted_ones(ada: Desk) -> None:
+    many = (
+        "INSERT INTO rooms (id, user_id, name, current_mode, created_at, updated_at, deleted_at)"
+        " SELECT gen_random_uuid(), %s, 'Old', 'manual', now(), now(), %s::timestamptz FROM generate_series(1, 999)"
+    )
+    ada.it.execute(many, ada.person.id, None)
+    await ada.room()
+    status, detail = await ada.refusal("POST", "/rooms", json={"name": "One more"})
+    assert (status, detail[:32]) == (409, "There are 1000 rooms already. De")
+
+    ada.it.execute("UPDATE rooms SET deleted_at = now() WHERE user_id = %s", ada.person.id)
+    ada.it.execute(many, ada.person.id, "now")
+    await ada.room()
+    status, detail = await ada.refusal("POST", "/rooms", json={"name": "One more"})
+    assert (status, detail[:27]) == (409, "Too many rooms were deleted")

@@ -10,7 +10,7 @@ from pantheon.db.engine import Database
 from pantheon.db.tables import files
 from pantheon.errors import FileTooLargeError, NotFoundError, StorageNotConfiguredError
 from pantheon.workspace.file_types import recognise
-from pantheon.workspace.files import MAX_FILE_BYTES, File, clean_name, living, require_space
+from pantheon.workspace.files import MAX_FILE_BYTES, File, clean_name, living, require_an_end, require_space
 from pantheon.workspace.rooms import get_room
 from pantheon.workspace.storage import Storage, content_of
 
@@ -39,6 +39,7 @@ async def add_file(
     async with database.transaction() as tx:
         await get_room(tx, room_id, user_id=user_id, lock=True)
         await require_space(tx, room_id, size)
+        await require_an_end(tx, room_id, size)
         await tx.execute(
             insert(files).values(
                 id=file.id,

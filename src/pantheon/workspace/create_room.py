@@ -8,6 +8,7 @@ from pantheon.db.tables import rooms
 from pantheon.errors import ConflictError
 from pantheon.users.user import lock_user
 from pantheon.workspace.paging import count
+from pantheon.workspace.retention import KEPT
 from pantheon.workspace.rooms import MAX_ROOMS, Mode, Room, living
 
 
@@ -18,5 +19,10 @@ async def create_room(database: Database, *, user_id: UUID, name: str, goal: str
         await lock_user(tx, user_id)
         if await count(tx, select(rooms.c.id).where(*living(user_id))) >= MAX_ROOMS:
             raise ConflictError(f"There are {MAX_ROOMS} rooms already. Delete one that is not used.")
+        # Those that were deleted are kept for some days, with their files.
+        if await count(tx, select(rooms.c.id).where(rooms.c.user_id == user_id)) >= 2 * MAX_ROOMS:
+            raise ConflictError(
+                f"Too many rooms were deleted within the last {KEPT.days} days, for which they are kept."
+            )
         await tx.execute(insert(rooms).values(vars(room)))
     return room

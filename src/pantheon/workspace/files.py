@@ -80,13 +80,30 @@ async def require_space(tx: Tx, room_id: UUID, size: int) -> None:
 
     Raises RoomFullError, or ConflictError where there are too many files.
     """
-    here = (files.c.room_id == room_id, files.c.deleted_at.is_(None))
-    used = select(func.count(), func.coalesce(func.sum(files.c.file_size), 0)).select_from(files).where(*here)
-    number, taken = (await tx.execute(used)).one()
+    number, taken = await _used(tx, files.c.room_id == room_id, files.c.deleted_at.is_(None))
     if number >= MAX_FILES:
         raise ConflictError(f"There are {MAX_FILES} files in this room already. Delete one that is not needed.")
     if taken + size > MAX_ROOM_BYTES:
         raise RoomFullError
+
+
+async def require_an_end(tx: Tx, room_id: UUID, size: int) -> None:
+    """What was deleted is kept for some days, so sending and deleting in turn would fill the storage without an end.
+
+    The room has to be locked. Raises RoomFullError.
+    """
+    number, taken = await _used(tx, files.c.room_id == room_id)
+    if number >= 2 * MAX_FILES or taken + size > 2 * MAX_ROOM_BYTES:
+        raise RoomFullError(
+            f"Too much was deleted in this room within the last {retention.KEPT.days} days, for which it is kept."
+        )
+
+
+async def _used(tx: Tx, *where: ColumnElement[bool]) -> tuple[int, int]:
+    """Number and bytes."""
+    used = select(func.count(), func.coalesce(func.sum(files.c.file_size), 0)).where(*where)
+    number, taken = (await tx.execute(used)).one()
+    return number, taken
 
 
 def clean_name(sent: str) -> str:
