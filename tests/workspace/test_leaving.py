@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Table
 
 from pantheon.db.engine import Database
+from pantheon.db.tables import metadata
 from pantheon.errors import NotFoundError
 from pantheon.ids import uuid7
 from pantheon.ledger.verify import verify
@@ -17,6 +19,7 @@ from pantheon.money.rate_card import Usage
 from pantheon.users.erase_user import erase_user
 from pantheon.users.passwords import hash_password
 from pantheon.wallets.grant_credits import grant_credits
+from pantheon.workspace.account_rows import kinds
 from pantheon.workspace.purge import purge
 from tests.installation import TEST, eventually
 from tests.turns.used import fund, use
@@ -56,6 +59,8 @@ async def live(desk: Desk, word: str, *, turn: str = "completed") -> dict[str, A
     it.execute(
         "INSERT INTO stripe_customers (user_id, livemode, customer_id) VALUES (%s, false, %s)", desk.person.id, word
     )
+    limit = {"scope": "room", "scope_id": room["id"], "period": "day", "amount": "5"}
+    assert (await desk.call("PUT", "/users/me/limits", json=limit)).status_code == 200
     await grant_credits(it.runtime.database, TEST, user_id=desk.person.id, amount="1", note=word)
     receipt = await use(it, desk.person, Usage(input=100, output=10))
     return {"room": room, "agent": agent, "session": session, "file": file, "key": key, "receipt": receipt}
@@ -294,6 +299,8 @@ async def test_an_export_holds_all_that_is_stored_about_oneself_and_nothing_of_o
     [receipt] = told["receipts"]
     assert receipt["id"] == str(made["receipt"])
     assert told["top_ups"][0]["amount"] == "10.00"
+    assert [call["id"] for call in told["calls"]] == [receipt["id"]]
+    assert (told["limits"][0]["scope_id"], told["limits"][0]["amount"]) == (made["room"]["id"], "5")
     assert [line["action"] for line in told["audit"]][:1] == ["user.created"]
     assert told["audit"][-1]["action"] == "account.exported"
     assert archive.read(f"files/{made['file']['id']}.txt") == word.encode()
@@ -301,6 +308,20 @@ async def test_an_export_holds_all_that_is_stored_about_oneself_and_nothing_of_o
     everything = b"".join(archive.read(name) for name in archive.namelist())
     assert others.encode() not in everything
     assert b"hash" not in everything and b"provider_cost" not in everything
+
+
+async def test_an_export_knows_every_table_that_is_about_somebody() -> None:
+    """A new one is either given to them or has a reason here."""
+    about = {table.name for table in metadata.tables.values() if {"user_id", "wallet_id"} & set(table.c.keys())}
+    given = {
+        table.name for kind in kinds(uuid7()) for table in kind.query.columns_clause_froms if isinstance(table, Table)
+    }
+
+    assert about - given == {
+        "idempotency_keys",  # answers that the rest of the archive says as well
+        "one_time_links",  # proofs of who somebody is
+        "wallets", "grants", "holds", "usage_days",  # what follows from the transactions and receipts
+    }  # fmt: skip
 
 
 async def test_an_export_goes_on_after_each_page(ada: Desk) -> None:

@@ -12,6 +12,7 @@ from pantheon.db.tables import (
     agents,
     api_keys,
     audit_log,
+    calls,
     chat_sessions,
     chat_summaries,
     files,
@@ -21,6 +22,8 @@ from pantheon.db.tables import (
     room_agents,
     rooms,
     sessions,
+    spend_limits,
+    stripe_customers,
     top_ups,
     transfers,
     turns,
@@ -98,7 +101,7 @@ def kinds(user_id: UUID) -> list[Kind]:
             (identities.c.issuer, identities.c.subject),
         ),
         _own("sign_ins", sessions, user_id, "token_hash"),
-        _own("api_keys", api_keys, user_id, "key_hash", shape=_api_key),
+        _own("api_keys", api_keys, user_id, "key_hash", "monthly_limit_credits"),
         _own("agents", agents, user_id),
         _own("rooms", rooms, user_id),
         Kind("room_agents", select(room_agents).where(in_room), (room_agents.c.id,)),
@@ -113,6 +116,9 @@ def kinds(user_id: UUID) -> list[Kind]:
             (transfers.c.wallet_seq,),
             _transaction,
         ),
+        _own(
+            "calls", calls, user_id, "wallet_id", "hold_id", "enforcement", "input_counted", "max_output", "expires_at"
+        ),
         Kind(
             "receipts",
             select(receipts).where(receipts.c.wallet_id == wallet),
@@ -120,6 +126,17 @@ def kinds(user_id: UUID) -> list[Kind]:
             _receipt,
         ),
         _own("top_ups", top_ups, user_id, "request_params", "leased_until", "wallet_id", shape=_top_up),
+        Kind(
+            "stripe_customers",
+            _columns(stripe_customers, "user_id", "generation").where(stripe_customers.c.user_id == user_id),
+            (stripe_customers.c.customer_id,),
+        ),
+        Kind(
+            "limits",
+            _columns(spend_limits, "wallet_id").where(spend_limits.c.wallet_id == wallet),
+            (spend_limits.c.id,),
+            lambda row: dict(row._mapping) | {"amount": format_credits(row.amount)},
+        ),
         Kind("audit", select(audit_log).where(about), (audit_log.c.seq,), lambda row: _audited(row, user_id)),
     ]
 
@@ -143,12 +160,6 @@ def _said(name: str, table: Table, *key: ColumnElement[Any], leave_out: tuple[st
 
 def _columns(table: Table, *leave_out: str) -> Select[Any]:
     return select(*(column for column in table.c if column.name not in leave_out))
-
-
-def _api_key(row: Row[Any]) -> Fields:
-    fields = dict(row._mapping)
-    limit = fields.pop("monthly_limit_credits")
-    return fields | {"monthly_limit": None if limit is None else format_credits(limit)}
 
 
 def _transaction(row: Row[Any]) -> Fields:
