@@ -13,6 +13,9 @@ SECRETS = [
     "pk_0123456789abcdefgh",
     "ps_0123456789abcdefgh",
     "pi_3Nabc_secret_xyz123",
+    "sk-or-v1-0123456789abcdef",
+    "sk-proj-0123_456789abcdef",
+    "tvly-dev-0123456789abcdef",
 ]
 
 
@@ -27,6 +30,7 @@ def test_secrets_are_struck_out_wherever_they_stand(secret: str, place: Any) -> 
     [
         ("Authorization: Bearer abc.def.ghi", "abc.def"),
         ("postgresql://app:hunter2@db/pantheon", "hunter2"),
+        ("https://hunter2@sentry.example/1", "hunter2"),
     ],
 )
 def test_tokens_and_passwords_in_addresses_are_struck_out(text: str, kept: str) -> None:
@@ -34,7 +38,7 @@ def test_tokens_and_passwords_in_addresses_are_struck_out(text: str, kept: str) 
 
 
 def test_what_is_no_secret_stays() -> None:
-    event = {"event": "top_up_credited", "payment_id": "pi_3Nabc", "amount": 1000, "url": "http://127.0.0.1:8000/x"}
+    event = {"event": "top_up_credited", "payment_id": "pi_3Nabc", "amount": 1000, "url": "http://127.0.0.1:8000/x@y"}
 
     assert logs.redact(None, "info", dict(event)) == event
 

@@ -11,7 +11,10 @@ from structlog.typing import EventDict, Processor
 _SECRETS = re.compile(
     r"(?:[srp]k_(?:test|live)_|whsec_|pk_|ps_)[A-Za-z0-9_-]{6,}"
     r"|pi_[A-Za-z0-9]+_secret_[A-Za-z0-9]+"
-    r"|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    # Of model providers and of Tavily, which may repeat them in what they answer.
+    r"|\b(?:sk|tvly)-[A-Za-z0-9_-]{8,}"
+    # With a password or, as that of Sentry, with a key alone.
+    r"|(?<=Bearer )\S+|(?<=://)[^/\s@]+(?=@)"
 )
 STRUCK_OUT = "[struck out]"
 
@@ -30,11 +33,21 @@ def _redacted(value: Any) -> Any:
     return value
 
 
+def report(_: Any, level: str, event: EventDict) -> EventDict:
+    """What is logged as an error is told to Sentry too, where it is set up and thereby imported."""
+    told = event.get("exc_info")
+    error = told[1] if isinstance(told, tuple) else told
+    if level in ("error", "critical") and isinstance(error, BaseException) and "sentry_sdk" in sys.modules:
+        sys.modules["sentry_sdk"].capture_exception(error)
+    return event
+
+
 def configure(form: Literal["json", "text"], *, level: int = logging.INFO) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        report,
         structlog.processors.format_exc_info,
         redact,
     ]

@@ -90,11 +90,3 @@ def _scrubbed(event: Any, _: Any) -> Any:
         # A message may repeat what a caller sent; the type and the place tell where to look.
         exception["value"] = ""
     return redact(None, "error", event)
-
-
-def report_error(error: BaseException) -> None:
-    """Tells Sentry, where it is set up and thereby imported."""
-    import sys
-
-    if (sentry := sys.modules.get("sentry_sdk")) is not None:
-        sentry.capture_exception(error)

@@ -3,10 +3,12 @@
 import re
 from asyncio import Event
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
 from pantheon.errors import InsufficientCreditsError
 from pantheon.money.amounts import NANOCREDITS
@@ -133,6 +135,22 @@ async def test_what_the_tables_say_is_shown(install: Install, owner_url: str) ->
         assert found["pantheon_wallets_in_debt"] == 0
         # Handled in the end, so that what the test leaves is whole.
         it.execute("UPDATE inbox_events SET state = 'ignored', outcome = 'type_not_used', handled_at = now()")
+
+
+async def test_alarms_and_runbooks_speak_of_numbers_that_there_are(installation: Installation) -> None:
+    root = Path(__file__).parents[2]
+    alarms = root / "deploy/prometheus/alerts.yml"
+    told = [path.read_text() for path in (alarms, *(root / "docs/runbooks").glob("*.md"))]
+    shown = set(re.findall(r"^# TYPE (\S+)", (await installation.client.get("/metrics")).text, re.M))
+
+    named = {name.removesuffix("_count") for text in told for name in re.findall(r"\bpantheon_[a-z_]+", text)}
+
+    assert len(named) > 10
+    assert named <= shown
+    for rule in yaml.safe_load(alarms.read_text())["groups"][0]["rules"]:
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        for page in re.findall(r"docs/\S+\.md", rule["annotations"]["summary"]):
+            assert (root / page).is_file(), page
 
 
 async def test_a_token_is_asked_for_where_one_is_set(install: Install) -> None:

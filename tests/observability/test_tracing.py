@@ -17,7 +17,7 @@ import asyncio, os
 from pantheon import logs
 from pantheon.settings import load
 from pantheon.tracing import reporting
-from tests.installation import installed
+from tests.installation import eventually, installed
 
 async def main():
     logs.configure("json")
@@ -30,11 +30,23 @@ async def main():
             await i.runtime.stripe.confirm_payment(
                 payment["id"], payment_method="pm_card_visa", return_url=i.url)
             await i.becomes(ada, top_up, "credited")
+            asked = {"model": "demo", "messages": [{"role": "user", "content": "hunter2"}]}
+            answer = await i.client.post("/v1/chat/completions", json=asked, headers=ada.headers)
+            assert answer.status_code == 200, answer.text
             await i.client.get("/sign-in/link/hunter2hunter2")
             i.execute("ALTER TABLE top_ups RENAME TO gone")
             await i.client.get("/api/v1/users/me/wallet/top-ups?limit=7&q=hunter2",
                 headers=ada.headers | {"Cookie": "hunter2=hunter2"})
             i.execute("ALTER TABLE gone RENAME TO top_ups")
+            i.execute("ALTER TABLE files RENAME TO gone")
+            i.execute("INSERT INTO procrastinate_jobs (task_name, queue_name, args) VALUES ('parse_file', 'default',"
+                " jsonb_build_object('file_id', gen_random_uuid()))")
+
+            async def failed():
+                return i.rows("SELECT FROM procrastinate_jobs WHERE task_name = 'parse_file' AND status = 'failed'")
+
+            await eventually(failed)
+            i.execute("ALTER TABLE gone RENAME TO files")
 
 asyncio.run(main())
 """
@@ -93,6 +105,7 @@ def test_traces_name_the_route_the_job_and_the_call_and_nothing_that_was_sent(
         "GET /sign-in/link/{token}",
         "handle_events",
         "stripe.create_payment",
+        "model_call",
     } <= names
 
 
@@ -101,7 +114,8 @@ def test_an_error_report_tells_where_and_not_what_was_sent(receiver: Receiver, a
     run(app_url, owner_url, DSN=f"http://key@127.0.0.1:{receiver.server_port}/1")
 
     events = [json.loads(line) for _, body in receiver.got for line in body.splitlines() if b'"exception"' in line]
-    assert [event["exception"]["values"][-1]["type"] for event in events] == ["ProgrammingError"]
+    # Of a request, and of a job.
+    assert [event["exception"]["values"][-1]["type"] for event in events] == ["ProgrammingError"] * 2
     for event in events:
         text = json.dumps(event)
         for secret in ("hunter2", "SELECT", "Authorization", "sk_test", "whsec_", "postgresql://"):

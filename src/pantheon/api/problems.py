@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 
 from pantheon import errors
 from pantheon.errors import PantheonError
-from pantheon.tracing import report_error
 
 STATUS: dict[type[PantheonError], int] = {
     errors.PantheonError: 500,
@@ -154,7 +153,6 @@ def install(app: FastAPI) -> None:
 
     async def on_any_error(_: Request, error: Exception) -> Response:
         _logger.error("unexpected_error", exc_info=error)
-        report_error(error)
         return problem(500, code="internal", detail=PantheonError.detail)
 
     app.add_exception_handler(PantheonError, on_pantheon_error)

@@ -15,6 +15,7 @@ from pantheon.errors import PantheonError, ProviderUnavailableError
 from pantheon.ledger.lanes import Lanes
 from pantheon.models.provider import Attempt, Json, Provider
 from pantheon.money.rate_card import Usage
+from pantheon.tracing import span
 from pantheon.turns.admit_call import LONGEST_CALL, Call
 from pantheon.turns.call_journal import CallJournal
 from pantheon.turns.fund_call import Funds
@@ -79,6 +80,10 @@ class MeteredCall:
 
     async def run(self, lanes: Lanes, journal: CallJournal) -> None:
         """From the provider to the books, whatever happens between."""
+        with span("model_call", call_id=str(self.call.id)):
+            await self._run(lanes, journal)
+
+    async def _run(self, lanes: Lanes, journal: CallJournal) -> None:
         stopped_by = await self._read_all()
         settled = self._settle(stopped_by)
         failpoints.reach("call.read")
