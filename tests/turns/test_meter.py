@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from pantheon import clock
 from pantheon.errors import (
     ContextBudgetExceededError,
     InsufficientCreditsError,
@@ -18,12 +21,13 @@ from pantheon.errors import (
 )
 from pantheon.ledger import post
 from pantheon.models.tokens import input_tokens, most_input_tokens
-from pantheon.turns.admit_call import LONGEST_CALL
+from pantheon.money.rate_card import Rate
+from pantheon.turns.admit_call import GRACE, LONGEST_CALL
 from pantheon.turns.metered_call import MeteredCall
 from pantheon.turns.recover_calls import recover_calls
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import DONE, Script, answered, delta, event, streamed, whole
-from tests.turns.metering import HELLO, Metering, metering
+from tests.turns.metering import ALIAS, HELLO, MODEL, PRICES, Metering, metering
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
 BODY = {"messages": HELLO}
@@ -196,6 +200,43 @@ async def test_a_provider_that_does_not_stop_is_cut_off_and_the_rest_is_the_oper
         [receipt] = m.receipts
         assert receipt["body"]["stopped_by"] == "credit_limit"
         assert m.balances == (10**6 - call.settlement.charged, 0)
+
+
+async def test_a_provider_is_cut_off_however_slowly_its_answer_is_taken(install: Install) -> None:
+    async with metering(install, Script([*[delta("abc")] * 200, asyncio.Event()])) as m:
+        chunks = (await m.start(max_tokens=100)).chunks()
+        for _ in range(99):
+            await anext(chunks)
+
+        async def closed() -> bool:
+            return m.provider.asked[0].closed_at is not None
+
+        await eventually(closed)
+        assert len([chunk async for chunk in chunks]) == 2
+
+
+async def test_a_call_in_a_run_ends_before_the_hold_does(install: Install) -> None:
+    async with metering(install, Script([delta("abc"), asyncio.Event()])) as m:
+        ends = clock.now() + GRACE + timedelta(seconds=0.5)
+        meter = m.installation.runtime.meter
+        run = await meter.open_run(m.user_id, cap=10**5, least=1, expires_at=ends)
+        assert run is not None
+        call = await meter.start(m.spender, {"model": ALIAS, "stream": True, **BODY}, run=run)
+
+        assert await text_of(call) == "abc"
+        assert [receipt["body"]["stopped_by"] for receipt in m.receipts] == ["time_limit"]
+        await meter.close_run(run)
+        assert m.balances == (10**6 - COUNTED - 10, 0)
+
+
+async def test_what_is_free_needs_no_credits(install: Install) -> None:
+    free = replace(MODEL, rate=Rate(model_alias=ALIAS, prices=dict.fromkeys(PRICES, 0)))
+    async with metering(install, streamed("x"), model=free, funds=0) as m:
+        meter = m.installation.runtime.meter
+        assert await meter.open_run(m.user_id, cap=10**5, least=0, expires_at=clock.now() + GRACE) is None
+        assert await text_of(await m.start()) == "x"
+
+        assert [(row["charged"], row["overrun"], row["body"]["quality"]) for row in m.receipts] == [(0, 0, "provider")]
 
 
 async def test_what_a_call_used_beyond_what_was_set_aside_is_the_operators(install: Install) -> None:

@@ -11,7 +11,7 @@ from pydantic_ai import Agent
 
 from pantheon.errors import InsufficientCreditsError, ProviderUnavailableError
 from pantheon.turns.metered_model import MeteredModel
-from tests.installation import Installation
+from tests.installation import Installation, eventually
 from tests.models.scripted_provider import DONE, USAGE, Script, answered, delta, event, streamed, whole
 from tests.turns.metering import ALIAS, Metering, metering
 
@@ -82,6 +82,19 @@ async def test_the_error_of_a_provider_is_the_one_that_everybody_else_gets(insta
     async with metering(install, answered({}, status=500)) as m:
         with pytest.raises(ProviderUnavailableError):
             await agent.run("Hello", model=model_of(m))
+
+
+async def test_an_agent_whose_call_is_stopped_before_it_answers_is_told_so(install: Install) -> None:
+    async with metering(install, Script([asyncio.Event()])) as m:
+        asking = asyncio.create_task(agent.run("Hello", model=model_of(m)))
+
+        async def asked() -> bool:
+            return bool(m.provider.asked)
+
+        await eventually(asked)
+        await m.installation.runtime.meter.close()
+        with pytest.raises(ProviderUnavailableError):
+            await asking
 
 
 async def test_the_demo_model_needs_no_key(install: Install) -> None:

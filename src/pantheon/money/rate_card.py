@@ -164,7 +164,7 @@ def _priced(quantity: int, unit_price: int) -> int:
 
 def _most_of(rate: Rate, meters: tuple[Meter, ...], quantity: int) -> int:
     """Each further line that the tokens are split into may round up once more."""
-    if quantity == 0:
-        return 0
     dearest = max(rate.unit_price(meter) for meter in meters)
+    if quantity == 0 or dearest == 0:
+        return 0
     return _priced(quantity, dearest) + len(meters) - 1

@@ -17,7 +17,7 @@ _TRIES = 8
 @dataclass(frozen=True)
 class Funds:
     drawn: int
-    """Nanocredits that are reserved for this call; 0 where it runs at the operator's cost."""
+    """Nanocredits that are reserved for this call; 0 where it is free, or runs at the operator's cost."""
     max_output: int
     """Tokens: what was asked for, or less where that was not affordable."""
 
@@ -37,6 +37,8 @@ async def fund_call(lanes: Lanes, call: Call, *, top_up_url: str) -> Funds:
     held = call.run is not None
     output = call.max_output
     amount = needed = _needed(call, output)
+    if needed == 0:
+        return Funds(0, output)
     for _ in range(_TRIES):
         held, refusal = await _try(lanes, call, amount, held=held)
         if refusal is None:

@@ -16,7 +16,7 @@ from pantheon.ledger.lanes import Lanes
 from pantheon.models.provider import Attempt, Json, Provider
 from pantheon.money.rate_card import Usage
 from pantheon.tracing import span
-from pantheon.turns.admit_call import LONGEST_CALL, Call
+from pantheon.turns.admit_call import Call
 from pantheon.turns.call_journal import CallJournal
 from pantheon.turns.fund_call import Funds
 from pantheon.turns.settle_call import Quality, Settlement, StoppedBy, abandon_call, settle_call, settlement
@@ -109,7 +109,7 @@ class MeteredCall:
             self._reading.cancel()
         try:
             # Who reads slowly is waited for, but not for ever; who leaves is not.
-            async with asyncio.timeout(LONGEST_CALL.total_seconds()):
+            async with asyncio.timeout((self.call.expires_at - clock.now()).total_seconds()):
                 try:
                     stopped_by = await self._reading
                 except Exception as error:
@@ -126,13 +126,20 @@ class MeteredCall:
             async for chunk in pieces:
                 size = self.tally.receive(chunk)
                 failpoints.reach("call.chunk")
-                chunk = {name: value for name, value in chunk.items() if name != "usage"}
-                if chunk.get("choices"):
-                    await self._handed.put((chunk, size))
                 # A provider that keeps to max_tokens never gets here.
                 if self.tally.at_least > self.max_output:
-                    return "credit_limit"
-        return None
+                    break
+                await self._hand_on(chunk, size)
+            else:
+                return None
+        # It is cut off before the caller has taken this last one, which may be a while.
+        await self._hand_on(chunk, size)
+        return "credit_limit"
+
+    async def _hand_on(self, chunk: Json, size: int) -> None:
+        chunk = {name: value for name, value in chunk.items() if name != "usage"}
+        if chunk.get("choices"):
+            await self._handed.put((chunk, size))
 
     async def _answer(self) -> AsyncGenerator[Json]:
         if not self._body.get("stream"):

@@ -18,7 +18,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
 from pantheon import exact_json
-from pantheon.errors import PantheonError
+from pantheon.errors import PantheonError, ProviderUnavailableError
 from pantheon.money.rate_card import Usage
 from pantheon.turns.admit_call import Run
 from pantheon.turns.meter import Meter
@@ -83,7 +83,10 @@ class _Transport(httpx2.AsyncBaseTransport):
             headers = {"content-type": "text/event-stream"}
             return httpx2.Response(200, headers=headers, stream=_Events(call), request=request)
         # It is settled when there is no more to come.
-        [answer] = [chunk async for chunk in call.chunks()]
+        answers = [chunk async for chunk in call.chunks()]
+        if not answers:
+            raise ProviderUnavailableError
+        [answer] = answers
         content = exact_json.dumps(answer | {"usage": usage_of(call)}).encode()
         return httpx2.Response(200, headers={"content-type": "application/json"}, content=content, request=request)
 

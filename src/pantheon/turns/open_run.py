@@ -33,8 +33,8 @@ async def open_run(
 ) -> Run | None:
     """Holds `cap` nanocredits, or all there is if that is at least `least`.
 
-    None where work needs no credits: then each call decides for itself. Raises InsufficientCreditsError,
-    WalletFrozenError.
+    None where work needs no credits, or may begin without any: then each call decides for itself. Raises
+    InsufficientCreditsError, WalletFrozenError.
     """
     async with database.transaction() as tx:
         wallet_id = await tx.scalar(select(wallets.c.id).where(wallets.c.user_id == user_id))
@@ -62,6 +62,8 @@ async def open_run(
                 limit_source="wallet",
                 top_up_url=top_up_url,
             )
+        if amount == 0:
+            return None
     raise DatabaseBusyError("Too much work shares this wallet just now. Please try again.", retry_after=1)
 
 

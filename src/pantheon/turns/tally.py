@@ -1,5 +1,6 @@
 """Counts what a provider sends and what of it is handed on, without reading more into it than there is."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,13 @@ from pantheon.money.rate_card import Usage
 _LONGEST_TOKEN = 8
 """Bytes. Text whose tokens are longer than this on average is no text."""
 
+_LETTERS = re.compile(r"[A-Za-z]+")
+
 
 @dataclass
 class Tally:
     received_bytes: int = 0
+    received_letters: int = 0
     received_pieces: int = 0
     delivered_bytes: int = 0
     reported: Reported | None = None
@@ -24,8 +28,10 @@ class Tally:
         if told is not None:
             self.reported = normalise(told)
         choices = chunk.get("choices")
-        size = sum(_output_bytes(choice) for choice in (choices if isinstance(choices, list) else ()))
+        text = "".join(_output(choice) for choice in (choices if isinstance(choices, list) else ()))
+        size = len(text.encode(errors="surrogatepass"))
         self.received_bytes += size
+        self.received_letters += sum(map(len, _LETTERS.findall(text)))
         self.received_pieces += size > 0
         return size
 
@@ -34,8 +40,12 @@ class Tally:
 
     @property
     def at_least(self) -> int:
-        """Tokens that were received at the very least. Most providers send one at a time, some a sentence at once."""
-        return max(min(_tokens(self.received_bytes), self.received_pieces), self.received_bytes // _LONGEST_TOKEN)
+        """Tokens that were received at the very least. Most providers send one at a time, some a sentence at once.
+
+        Some take words apart: then three letters are one token. A digit or a sign may be a token of its own.
+        """
+        most = _tokens(self.received_letters) + self.received_bytes - self.received_letters
+        return max(min(most, self.received_pieces), self.received_bytes // _LONGEST_TOKEN)
 
     @property
     def delivered_tokens(self) -> int:
@@ -71,18 +81,19 @@ def delivered_part(usage: Usage, tally: Tally) -> Usage:
     )
 
 
-def _output_bytes(choice: Any) -> int:
-    """Of text, refusals, reasoning that is shown, and the names and arguments of tools."""
+def _output(choice: Any) -> str:
+    """Text, refusals, reasoning that is shown, and the names and arguments of tools."""
     part = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
     if not isinstance(part, dict):
-        return 0
-    texts = [part.get(name) for name in ("content", "refusal", "reasoning_content", "reasoning")]
+        return ""
+    # Some tell what was thought under both names.
+    texts = [part.get("content"), part.get("refusal"), part.get("reasoning_content") or part.get("reasoning")]
     calls = part.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
             texts += [function.get("name"), function.get("arguments")]
-    return sum(len(text.encode(errors="surrogatepass")) for text in texts if isinstance(text, str))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _tokens(size: int) -> int:
