@@ -122,6 +122,16 @@ async def test_a_new_limit_counts_what_its_period_has_seen(books: Books, wallet:
     assert await used(books) == [(0, 30), (0, 0)]
 
 
+async def test_a_new_limit_counts_what_calls_under_way_have_reserved(books: Books, wallet: UUID, hold: UUID) -> None:
+    draw, _ = await books.draw(hold, 30)
+    await books.limit(wallet, 50)
+
+    assert await used(books) == [(30, 0)]
+    assert (await books.draw(hold, 21))[1].code == "over_limit:wallet:day"
+    await books.settle(draw, 12)
+    assert await used(books) == [(0, 12)]
+
+
 async def test_draws_at_once_never_pass_a_limit_together(books: Books, wallet: UUID, hold: UUID) -> None:
     await books.limit(wallet, 50)
 

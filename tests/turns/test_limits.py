@@ -17,7 +17,7 @@ from pantheon.users.list_api_keys import list_api_keys
 from pantheon.users.revoke_api_key import revoke_api_key
 from pantheon.users.rights import Role, Scope
 from tests.installation import TEST, Installation, Person
-from tests.models.scripted_provider import streamed
+from tests.models.scripted_provider import Script, streamed
 from tests.turns.metering import ALIAS, Metering, metering
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
@@ -239,6 +239,44 @@ async def test_a_key_spends_no_more_than_its_monthly_limit_and_its_list_says_how
 
         await revoke_api_key(database, user_id=m.user_id, api_key_id=key.id, actor=TEST)
         assert await listed(m.installation, ada) == []
+
+
+async def test_a_limit_that_is_set_while_calls_are_under_way_counts_those_that_it_is_about(install: Install) -> None:
+    waits = Script([asyncio.Event(), *streamed("x", usage=USED).parts])
+    async with metering(install, waits, streamed("x", usage=USED)) as m:
+        ada = person_of(m)
+        key, other = [
+            await made(m.installation, ada, "/users/me/api-keys", name=n, scopes=["models:call"]) for n in "ab"
+        ]
+        agent = await made(m.installation, ada, "/agents", agent_key="a", name="Writer", model_alias="demo")
+        room = await made(m.installation, ada, "/rooms", name="Plans")
+        about = {"api_key_id": UUID(key), "agent_id": UUID(agent), "room_id": UUID(room)}
+        under_way = await m.start(spender=Spender(user_id=m.user_id, **about))
+
+        scopes = [
+            ("api_key", key),
+            ("agent", agent),
+            ("room", room),
+            ("model", ALIAS),
+            ("api_key", other),
+            ("model", "demo"),
+        ]
+        reserved = [
+            (await put(m.installation, ada, scope=scope, scope_id=id_, amount="0.000001040")).json()["reserved"]
+            for scope, id_ in scopes
+        ]
+        assert [amount != "0" for amount in reserved] == [True, True, True, True, False, False]
+        with pytest.raises(InsufficientCreditsError) as refused:
+            await call(m)
+        assert refused.value.extras["limit_source"] == "model"
+
+        waits.parts[0].set()  # type: ignore[union-attr]
+        async for _ in under_way.chunks():
+            pass
+        await m.ended()
+        limits = {limit["scope_id"]: (limit["reserved"], limit["spent"]) for limit in await listed(m.installation, ada)}
+        assert {limits[id_] for id_ in (key, agent, room, ALIAS)} == {("0", "0.000000039")}
+        assert {limits[id_] for id_ in (other, "demo")} == {("0", "0")}
 
 
 async def test_the_limit_of_ones_own_key_can_be_changed(installation: Installation) -> None:

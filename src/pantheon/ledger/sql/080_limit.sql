@@ -40,8 +40,22 @@ LANGUAGE sql AS $$
     WHERE d.draw_id = p_draw_id AND (c.limit_id, c.period_from) = (d.limit_id, d.period_from)
 $$;
 
+-- The draws of a wallet that are open now, of those that a limit is about.
+CREATE OR REPLACE FUNCTION ledger_open_draws_of(p_wallet_id uuid, p_scope text, p_scope_id text)
+RETURNS TABLE (draw_id uuid, amount bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT d.id, d.amount
+    FROM holds h JOIN draws d ON d.hold_id = h.id LEFT JOIN calls c ON c.id = d.id
+    WHERE h.wallet_id = p_wallet_id AND h.state = 'placed' AND d.state = 'open'
+      AND (p_scope = 'wallet' OR p_scope_id = CASE p_scope
+            WHEN 'model' THEN c.model_alias
+            WHEN 'api_key' THEN c.api_key_id::text
+            WHEN 'agent' THEN c.agent_id::text
+            WHEN 'room' THEN c.room_id::text END)
+$$;
+
 -- Sets the limit of one scope, period and setter, or changes the one that is there, whose id then stays. A new one counts
--- what its period has seen; calls that are under way are not in it until the next.
+-- what its period has seen, and what calls under way have reserved.
 -- Codes: ok, unchanged, wallet_not_found, amount_out_of_range.
 CREATE OR REPLACE FUNCTION ledger_set_spend_limit(
     p_wallet_id uuid, p_limit_id uuid, p_scope text, p_scope_id text, p_period text, p_amount bigint,
@@ -71,6 +85,11 @@ BEGIN
         SELECT p_limit_id, ledger_period_from(p_period), coalesce(sum(charged), 0) FROM receipts
         WHERE wallet_id = w.id AND created_at >= ledger_period_from(p_period)::timestamp AT TIME ZONE 'UTC'
           AND (p_scope = 'wallet' OR body -> 'scopes' ->> p_scope = p_scope_id);
+    INSERT INTO draw_limits (draw_id, limit_id, period_from)
+        SELECT draw_id, p_limit_id, ledger_period_from(p_period) FROM ledger_open_draws_of(w.id, p_scope, p_scope_id);
+    UPDATE spend_counters SET reserved = reserved
+            + (SELECT coalesce(sum(amount), 0) FROM ledger_open_draws_of(w.id, p_scope, p_scope_id))
+        WHERE limit_id = p_limit_id;
     RETURN ledger_answer('ok', w);
 END $$;
 
