@@ -1,5 +1,6 @@
 """Notices that a balance goes down, from the call that brings it there to what people see."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -9,9 +10,11 @@ from structlog.testing import capture_logs
 
 from pantheon.api.callers import cookie_name
 from pantheon.money.amounts import format_credits
+from pantheon.turns.recover_calls import recover_calls
 from pantheon.wallets.adjust_credits import adjust_credits
+from tests.crash.test_kill_calls import is_overdue
 from tests.installation import TEST, Installation, Person
-from tests.models.scripted_provider import streamed
+from tests.models.scripted_provider import Script, delta, streamed
 from tests.turns.metering import Metering, metering
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
@@ -77,6 +80,22 @@ async def test_a_new_top_up_begins_anew(install: Install) -> None:
         assert await notice(m, ada) == 25
         levels = m.installation.rows("SELECT level FROM balance_notices ORDER BY grant_id, level")
         assert [row["level"] for row in levels] == [0, 10, 25, 25]
+
+
+async def test_the_end_of_a_call_that_the_recovery_settles_is_noticed_too(install: Install) -> None:
+    async with metering(install, Script([delta("abc"), asyncio.Event()]), funds=0, worker=True) as m:
+        ada = await top_up(m)
+        amount = format_credits(TOP_UP // 5 - m.balances[0])
+        await adjust_credits(m.installation.runtime.database, TEST, user_id=m.user_id, amount=amount, note="test")
+        answer = (await m.start()).chunks()
+        await anext(answer)
+        m.installation.execute("UPDATE calls SET delivered_output = 1")
+        is_overdue(m.installation)
+        await recover_calls(m.installation.runtime.database)
+
+        assert [row["state"] for row in m.calls] == ["settled"]
+        assert await notice(m, ada) == 25
+        await answer.aclose()
 
 
 async def test_what_was_never_topped_up_is_never_noticed(install: Install) -> None:

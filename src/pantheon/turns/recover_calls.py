@@ -19,6 +19,7 @@ from pantheon.turns.fund_call import Funds
 from pantheon.turns.rate_cards import model_of_version
 from pantheon.turns.settle_call import count_credits, settlement
 from pantheon.turns.spender import Spender
+from pantheon.wallets.notice_balance import notice_balance
 
 _BATCH = 200
 
@@ -58,6 +59,8 @@ async def recover_call(tx: Tx, call_id: UUID) -> bool:
     await tx.execute(
         update(calls).where(calls.c.id == call_id).values(state=state, outcome="recovered", ended_at=func.now())
     )
+    if state == "settled":
+        await notice_balance(tx, row.wallet_id)
     failpoints.reach("recovery.recorded")
     metrics.CALLS.labels("recovered").inc()
     return True
