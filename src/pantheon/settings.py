@@ -163,6 +163,7 @@ class Settings(BaseSettings):
     turn_max_seconds: int = Field(180, ge=1, le=600, description="A turn is ended after so long.")
     rate_limit_turns_per_minute: int = Field(10, ge=1, description="Turns that a user may begin in a minute.")
     rate_limit_turns_per_hour: int = Field(60, ge=1, description="Turns that a user may begin in an hour.")
+    turns_max_open: int = Field(20, ge=1, description="Turns that a user may have under way at once.")
     rate_limit_calls_per_minute: int = Field(3000, ge=1, description="Model calls that a user may begin in a minute.")
     rate_limit_calls_per_hour: int = Field(30_000, ge=1, description="Model calls that a user may begin in an hour.")
     calls_max_open: int = Field(1000, ge=1, description="Model calls that a user may have under way at once.")
@@ -263,7 +264,15 @@ class Settings(BaseSettings):
     @field_validator("low_balance_threshold", "turn_cap_credits")
     @classmethod
     def _is_an_amount(cls, value: str) -> str:
-        parse_decimal(value, decimals=9)
+        if parse_decimal(value, decimals=9) < 0:
+            raise ValueError("must not be negative")
+        return value
+
+    @field_validator("turn_cap_credits")
+    @classmethod
+    def _lets_something_begin(cls, value: str) -> str:
+        if parse_decimal(value, decimals=9) == 0:
+            raise ValueError("must be greater than 0")
         return value
 
     @field_validator("stripe_webhook_secret")

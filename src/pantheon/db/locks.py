@@ -15,6 +15,7 @@ class Lock(IntEnum):
     TOP_UPS_OF_USER = 5_064_361_004
     SUBJECT = 5_064_361_005
     RATE_CARD = 5_064_361_006
+    TURNS_OF_USER = 5_064_361_007
 
 
 async def take(tx: Tx, lock: Lock, name: str = "") -> None:
