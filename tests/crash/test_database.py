@@ -82,14 +82,15 @@ async def test_postgresql_ends_within_the_commit_of_a_grant(home: Path, end: sig
             tester.execute("SELECT pg_advisory_lock(1)")
             it.sandbox.play(top_up_id, "pay")
             await eventually(lambda: _committing(tester, "advisory"))
+            (backend,) = await _committing(tester, "advisory")
             if is_durable:
                 # A standby that never answers: from now on a commit is written, and then waits for it.
                 settings.write_text("synchronous_standby_names = 'nobody'\n")
                 os.kill(server.pid, signal.SIGHUP)
                 await eventually(lambda: _standby_is_awaited(tester))
                 tester.execute("SELECT pg_advisory_unlock(1)")
-                await eventually(lambda: _committing(tester, "SyncRep"))
-            (backend,) = await _committing(tester, "SyncRep" if is_durable else "advisory")
+                # Whoever else commits now waits as well.
+                await eventually(lambda: _is_committing(tester, backend, "SyncRep"))
             # Stopped first: it must not go on when the end of the tester's session lets go of the lock.
             os.kill(backend, signal.SIGSTOP)
             os.kill(server.pid, end)
@@ -114,6 +115,10 @@ async def _committing(tester: psycopg.Connection, wait: str) -> list[int]:
     """The processes that are within COMMIT and wait there for that."""
     query = "SELECT pid FROM pg_stat_activity WHERE upper(query) LIKE 'COMMIT%%' AND wait_event = %s"
     return [pid for (pid,) in tester.execute(query, [wait]).fetchall()]
+
+
+async def _is_committing(tester: psycopg.Connection, backend: int, wait: str) -> bool:
+    return backend in await _committing(tester, wait)
 
 
 async def _standby_is_awaited(tester: psycopg.Connection) -> bool:
