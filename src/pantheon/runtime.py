@@ -40,6 +40,11 @@ class Runtime:
     sandbox: bool
     """Whether `stripe` is the built-in stand-in, where pages offer test cards and no real money moves."""
 
+    async def interrupt(self) -> None:
+        """Ends the turns and calls under way because this process ends: all is settled, and whoever reads is told."""
+        await self.turns.interrupt()
+        await self.meter.interrupt()
+
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Runtime]:

@@ -1,5 +1,7 @@
 """SIGTERM lets what runs finish, in real processes that share nothing but the database."""
 
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -11,8 +13,17 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from openai import APIError, AsyncOpenAI
 
+from pantheon.api.server import bind, serving
+from pantheon.users.create_api_key import create_api_key
+from pantheon.users.rights import Scope
+from pantheon.web.app import create_app
 from tests.crash.processes import free_port
+from tests.installation import NO_TLS, TEST, eventually
+from tests.models.scripted_provider import Script, delta
+from tests.turns.metering import ALIAS, HELLO
+from tests.workspace.test_turns import Install, workplace
 
 PROGRAM = Path(sys.executable).with_name("pantheon")
 SECONDS = 30
@@ -85,3 +96,47 @@ def test_a_request_that_runs_is_answered_and_nobody_else_is_let_in(
 
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 503")), answer
     assert process.wait(SECONDS) == 0
+
+
+async def test_streams_that_go_on_for_long_are_ended_in_order_settled_and_told(install: Install) -> None:
+    async with workplace(install, Script([delta("I say "), delta("this"), asyncio.Event()]), funds=10**12) as w:
+        m, runtime = w.m, w.m.installation.runtime
+        session, other_session = await w.room("roundtable", "ada"), await w.room("roundtable", "bob")
+        _, key = await create_api_key(
+            runtime.database, runtime.settings, user_id=m.user_id, name="x", scopes=[Scope.MODELS_CALL], actor=TEST
+        )
+        listener = bind("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with (
+            AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as openai,
+            httpx2.AsyncClient(base_url=url, headers=m.headers, verify=NO_TLS, timeout=SECONDS) as client,
+        ):
+            turns = f"/api/v1/sessions/{session}/turns", f"/api/v1/sessions/{other_session}/turns"
+            read: list[str] = []
+
+            async def read_completion() -> None:
+                stream = await openai.chat.completions.create(model=ALIAS, messages=HELLO, stream=True)  # type: ignore[call-overload]
+                async for chunk in stream:
+                    read.append(chunk.choices[0].delta.content)
+
+            async def all_speak() -> bool:
+                told = m.installation.rows("SELECT FROM turn_events WHERE data ->> 'text' = 'this'")
+                return (len(told), read) == (2, ["I say ", "this"])
+
+            async with serving(create_app(runtime), listener, drain_seconds=0.2, interrupt=runtime.interrupt):
+                completion = asyncio.create_task(read_completion())
+                streamed = asyncio.create_task(client.post(f"{turns[0]}/stream", json={"message": "Speak"}))
+                waited = asyncio.create_task(client.post(turns[1], json={"message": "Speak"}))
+                await eventually(all_speak)
+
+            with pytest.raises(APIError) as told:
+                await completion
+            assert (told.value.code, read) == ("turn_interrupted", ["I say ", "this"])
+            name, data = (await streamed).text.rstrip().splitlines()[-2:]
+            end = json.loads(data.removeprefix("data: "))
+            assert (name, end["code"], end["content"]) == ("event: turn_failed", "turn_interrupted", "I say this")
+            answer = (await waited).json()
+            assert (answer["status"], answer["assistant_output"]) == ("failed", "I say this")
+        assert m.balances == (10**12 - sum(receipt["charged"] for receipt in m.receipts), 0)
+        assert len(m.receipts) == 3 and all(receipt["charged"] for receipt in m.receipts)
+        assert {receipt["body"]["stopped_by"] for receipt in m.receipts} == {"caller", "shutdown"}

@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
+import math
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -13,6 +14,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEAD_SECONDS = 10
+DRAIN_SECONDS = 10
+"""How long a running request may go on by itself once the end was asked for."""
+_INTERRUPTED_SECONDS = 15
+"""And how long after it was interrupted, before it is cut off without a word."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -86,11 +91,18 @@ def bind(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def serving(
-    app: Any, listener: socket.socket, *, proxies: list[str] | None = None, head_seconds: float = MAX_HEAD_SECONDS
+    app: Any,
+    listener: socket.socket,
+    *,
+    proxies: list[str] | None = None,
+    head_seconds: float = MAX_HEAD_SECONDS,
+    drain_seconds: float = DRAIN_SECONDS,
+    interrupt: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[None]:
-    """Serves until the block ends, then lets running requests finish. `proxies` may name the client's address.
+    """Serves until the block ends, then accepts nothing new and lets running requests finish.
 
-    A request whose headers are not there after `head_seconds` is cut off.
+    Those that take longer than `drain_seconds` are ended in order by `interrupt`. `proxies` may name the client's
+    address. A request whose headers are not there after `head_seconds` is cut off.
     """
     protocol: Any = functools.partial(_Protocol, head_seconds=head_seconds)
     config = uvicorn.Config(
@@ -102,7 +114,7 @@ async def serving(
         date_header=True,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies or [],
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=math.ceil(drain_seconds + _INTERRUPTED_SECONDS),
         lifespan="off",
         ws="none",
     )
@@ -114,5 +126,8 @@ async def serving(
     finally:
         server.should_exit = True
         with suppress(asyncio.CancelledError):
+            ended, _ = await asyncio.wait([task], timeout=drain_seconds)
+            if not ended and interrupt is not None:
+                await interrupt()
             await task
         listener.close()

@@ -70,9 +70,12 @@ async def run(*, host: str, port: int, worker: bool) -> None:
         runtime = await stack.enter_async_context(open_runtime(settings, sandbox=needs_sandbox))
         if not settings.is_local:
             await _refuse_unverified_events(runtime)
-        await stack.enter_async_context(serving(create_app(runtime), listener, proxies=settings.forwarded_allow_ips))
+        # What is entered last ends first: nothing new is accepted while jobs finish.
         if worker:
             await stack.enter_async_context(working(runtime))
+        await stack.enter_async_context(
+            serving(create_app(runtime), listener, proxies=settings.forwarded_allow_ips, interrupt=runtime.interrupt)
+        )
         await _announce(runtime)
         # Now, and not while somebody waits for the first turn.
         await runtime.turns.preload()

@@ -92,15 +92,18 @@ class Meter:
         """Whether its provider is set up here."""
         return model.provider in self._providers.names
 
-    async def close(self) -> None:
-        """Stops what runs, and settles it. What cannot be settled in time is left to the recovery."""
+    async def interrupt(self) -> None:
+        """Ends what runs because this process ends, and settles it. What is too slow is left to the recovery."""
         for metered in self._running.values():
             if metered is not None:
-                metered.leave()
+                metered.leave("shutdown")
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=_SHUT_DOWN_SECONDS)
             for task in late:
                 task.cancel()
+
+    async def close(self) -> None:
+        await self.interrupt()
         await self._journal.close()
 
     async def _abandon(self, call: Call, outcome: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from pantheon import clock, failpoints
-from pantheon.errors import PantheonError, ProviderUnavailableError
+from pantheon.errors import PantheonError, ProviderUnavailableError, TurnInterruptedError
 from pantheon.ledger.lanes import Lanes
 from pantheon.models.provider import Attempt, Json, Provider
 from pantheon.money.rate_card import Usage
@@ -23,6 +23,7 @@ from pantheon.turns.settle_call import Quality, Settlement, StoppedBy, abandon_c
 from pantheon.turns.tally import Tally, delivered_part
 
 _SETTLED_SOON_SECONDS = 2
+_INTERRUPTED = "The service was stopped while this was answered. Please send it again."
 
 _logger = structlog.get_logger(__name__)
 
@@ -46,14 +47,14 @@ class MeteredCall:
         self._attempts: list[Attempt] = []
         # One at a time, so that what was handed on is what was taken, and a slow reader slows its own provider only.
         self._handed: asyncio.Queue[tuple[Json, int] | None] = asyncio.Queue(maxsize=1)
-        self._left = False
+        self._left: StoppedBy | None = None
         self._reading: asyncio.Task[StoppedBy | None] | None = None
         self._failure: PantheonError | None = None
 
     async def chunks(self) -> AsyncGenerator[Json]:
         """OpenAI's chunks without usage, or one whole answer where the body does not ask for a stream.
 
-        Raises the provider's error, after what came before it.
+        Raises the provider's error or TurnInterruptedError, after what came before it.
         """
         try:
             while (handed := await self._handed.get()) is not None:
@@ -69,9 +70,9 @@ class MeteredCall:
         finally:
             self.leave()
 
-    def leave(self) -> None:
+    def leave(self, by: StoppedBy = "caller") -> None:
         """Stops the call. What was given is charged for; nothing happens where it has ended."""
-        self._left = True
+        self._left = self._left or by
         if self._reading is not None:
             self._reading.cancel()
         while not self._handed.empty():
@@ -85,6 +86,8 @@ class MeteredCall:
 
     async def _run(self, lanes: Lanes, journal: CallJournal) -> None:
         stopped_by = await self._read_all()
+        if stopped_by == "shutdown":
+            self._failure = TurnInterruptedError(_INTERRUPTED)
         settled = self._settle(stopped_by)
         failpoints.reach("call.read")
         self.settlement = settled
@@ -105,7 +108,7 @@ class MeteredCall:
 
     async def _read_all(self) -> StoppedBy | None:
         self._reading = asyncio.create_task(self._read())
-        if self._left:
+        if self._left is not None:
             self._reading.cancel()
         try:
             # Who reads slowly is waited for, but not for ever; who leaves is not.
@@ -116,10 +119,10 @@ class MeteredCall:
                     self._failure, stopped_by = _as_ours(error), "provider"
                 await self._handed.join()
         except asyncio.CancelledError:
-            return "caller"
+            return self._left or "caller"
         except TimeoutError:
             return "time_limit"
-        return stopped_by if self.tally.all_delivered else "caller"
+        return stopped_by if self.tally.all_delivered else self._left or "caller"
 
     async def _read(self) -> StoppedBy | None:
         async with aclosing(self._answer()) as pieces:
@@ -153,9 +156,9 @@ class MeteredCall:
                 yield piece
 
     def _settle(self, stopped_by: StoppedBy | None) -> Settlement | None:
-        """None where the provider failed before it gave anything: that costs nothing."""
+        """None where the provider or we ourselves broke off before anything came: that costs nothing."""
         tally = self.tally
-        if stopped_by == "provider" and tally.received_bytes == 0:
+        if stopped_by in ("provider", "shutdown") and tally.received_bytes == 0:
             return None
         quality: Quality = "provider"
         usage = tally.believed()

@@ -15,7 +15,7 @@ from pantheon.turns.admit_call import Call
 from pantheon.turns.fund_call import Funds
 
 Quality = Literal["provider", "provider_partial", "estimated"]
-StoppedBy = Literal["caller", "credit_limit", "provider", "time_limit"]
+StoppedBy = Literal["caller", "credit_limit", "provider", "time_limit", "shutdown"]
 
 _PAUSES = (0.2, 0.5, 1, 2)
 """Seconds between tries to reach the database; the last one is repeated."""

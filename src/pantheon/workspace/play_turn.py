@@ -23,7 +23,7 @@ from pydantic_ai.usage import UsageLimits
 
 from pantheon import clock
 from pantheon.db.engine import Database
-from pantheon.errors import PantheonError, ProviderUnavailableError, TurnTooLongError
+from pantheon.errors import PantheonError, ProviderUnavailableError, TurnInterruptedError, TurnTooLongError
 from pantheon.models.tokens import most_text_tokens
 from pantheon.money.amounts import format_credits
 from pantheon.money.rate_card import most
@@ -62,6 +62,9 @@ _FOR_PROMPTS = 1000
 """Tokens kept free for what the framework and the tools add."""
 
 _logger = structlog.get_logger(__name__)
+
+
+_EndedBy = Literal["stop", "time", "shutdown"]
 
 
 class _EndedError(Exception):
@@ -117,13 +120,17 @@ class TurnPlay:
         self._recording: set[asyncio.Task[None]] = set()
         self._said: list[Said] = []
         self._summary: Summary | None = None
-        self._ended_by: Literal["stop", "time", None] = None
+        self._ended_by: _EndedBy | None = None
 
     def stop(self, agent_key: str | None = None) -> None:
         """One agent that speaks, or all and with that the turn. What was said stays, and is paid for."""
         self._end("stop" if agent_key is None else None, agent_key)
 
-    def _end(self, by: Literal["stop", "time", None], agent_key: str | None = None) -> None:
+    def interrupt(self) -> None:
+        """The same because this process ends; the turn has failed then."""
+        self._end("shutdown")
+
+    def _end(self, by: _EndedBy | None, agent_key: str | None = None) -> None:
         self._ended_by = self._ended_by or by
         for step in self._steps:
             if step.listening is not None and (agent_key is None or step.is_of(agent_key)):
@@ -142,7 +149,7 @@ class TurnPlay:
             self._hear_also(None, None, self.turn.user_input)
             output = await (orchestrate(self) if self.turn.mode == "orchestrator" else everybody_once(self))
         except _EndedError:
-            failure = TurnTooLongError() if self._ended_by == "time" else None
+            failure = {"time": TurnTooLongError(), "shutdown": TurnInterruptedError()}.get(self._ended_by or "")
         except PantheonError as error:
             failure = error
         except TakenOverError:

@@ -50,6 +50,11 @@ class TurnEvents:
         self._database = database
         self._commits: GroupCommit[TurnEvent, None] = GroupCommit(self._write)
         self._followers: dict[UUID, set[asyncio.Queue[TurnEvent]]] = defaultdict(set)
+        self._closed = False
+
+    def close(self) -> None:
+        """Nobody can follow here any longer, also not a turn that goes on elsewhere."""
+        self._closed = True
 
     async def append(self, event: TurnEvent) -> None:
         """Stored, and then shown to those who follow. Waits for a database that is away. Raises TakenOverError."""
@@ -74,7 +79,8 @@ class TurnEvents:
     async def follow(self, turn_id: UUID, *, after: int = 0) -> AsyncGenerator[TurnEvent | None]:
         """What came after event number `after`, and then what comes, to the last. None where nothing came for a while.
 
-        Nothing is left out and nothing comes twice, whichever process writes the turn.
+        Nothing is left out and nothing comes twice, whichever process writes the turn. Where this process ends before
+        the turn does, it stops short of the last one.
         """
         pause: float = _LOOK_SECONDS
         with self._following(turn_id) as arrivals:
@@ -89,6 +95,8 @@ class TurnEvents:
                     async with asyncio.timeout(pause):
                         event = await arrivals.get()
                 except TimeoutError:
+                    if self._closed:
+                        return
                     yield None
                     continue
                 pause = _LOOK_AGAIN_SECONDS

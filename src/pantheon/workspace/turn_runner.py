@@ -122,12 +122,18 @@ class TurnRunner:
         if turn_id in self._plays:
             self._plays[turn_id][0].stop(agent_key)
 
-    async def close(self) -> None:
-        """Stops what runs, so that it is told and settled. What is too slow is left to the recovery."""
+    async def interrupt(self) -> None:
+        """Ends what runs because this process ends, so that it is told and settled. What is too slow is left to the
+        recovery. Whoever follows a turn of another process has to ask another one.
+        """
         for play, _ in self._plays.values():
-            play.stop()
+            play.interrupt()
         if self._plays:
             await asyncio.wait([task for _, task in self._plays.values()], timeout=_SHUT_DOWN_SECONDS)
+        self.events.close()
+
+    async def close(self) -> None:
+        await self.interrupt()
         if self._beating is not None:
             self._beating.cancel()
             with suppress(asyncio.CancelledError):

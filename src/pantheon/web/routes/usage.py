@@ -47,6 +47,8 @@ STOPPED_BY = {
     "caller": "Stopped on request; only what was delivered is charged",
     "credit_limit": "Stopped when the credits for it were used up",
     "provider": "Broken off by the provider",
+    "time_limit": "Stopped because it took too long",
+    "shutdown": "Broken off because the service was stopped; only what was delivered is charged",
 }
 GRANTS = {
     "top_up": "Top-up",
