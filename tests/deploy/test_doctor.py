@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,20 @@ async def test_a_refused_key_and_a_database_that_is_away_fail(installation: Inst
     assert "secret-password" not in json.dumps(found)
 
 
+async def test_a_key_restricted_to_what_is_needed_is_no_failure(installation: Installation, tmp_path: Path) -> None:
+    refusal = {"error": {"type": "invalid_request_error", "message": "The provided key may not do this."}}
+    listener = bind("127.0.0.1", 0)
+    app = Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse(refusal, 403))])
+    async with serving(app, listener):
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        code, found = await _doctor(_environment(installation, STRIPE_API_BASE=address), tmp_path)
+
+    assert code == 0, found
+    for check, resource in {"stripe account": "Account", "stripe webhook": "Webhook Endpoints"}.items():
+        assert found[check]["result"] == "warning"
+        assert found[check]["found"] == f"this restricted key may not read {resource}"
+
+
 async def test_wrong_settings_are_named_and_nothing_else_is_tried(tmp_path: Path) -> None:
     code, found = await _doctor({"PATH": os.defpath, "CURRENCY": "gold"}, tmp_path)
 
@@ -196,12 +211,25 @@ def test_an_endpoint_at_stripe_is_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "result"), [(0, "ok"), (-4, "ok"), (5, "warning"), (60, "failed"), (-600, "failed")]
+    ("seconds", "took", "result"),
+    [
+        (0, 0, "ok"),
+        (-4, 0, "ok"),
+        (5, 0, "warning"),
+        (60, 0, "failed"),
+        (-600, 0, "failed"),
+        # The other clock was read at some moment of a long wait, which says nothing about the clocks.
+        (-30, 60, "ok"),
+        (5, 60, "warning"),
+        (-60, 55, "warning"),
+    ],
 )
-def test_clock_skew_is_named(seconds: int, result: str) -> None:
+def test_clock_skew_is_named(seconds: int, took: int, result: str) -> None:
     """T-218"""
-    here = datetime.fromtimestamp(1_700_000_000 + seconds, UTC)
-    finding = skewed("clock", skew("Tue, 14 Nov 2023 22:13:20 GMT", here), "Stripe")
+    asked = datetime.fromtimestamp(1_700_000_000 + seconds, UTC)
+    answered = asked + timedelta(seconds=took)
+    finding = skewed("clock", skew("Tue, 14 Nov 2023 22:13:20 GMT", asked=asked, answered=answered), "Stripe")
+    seconds = seconds if seconds > 0 else min(seconds + took, 0)
 
     assert finding.result == result
     if result != "ok":
@@ -213,14 +241,34 @@ async def test_a_deployment_of_this_code_is_the_same(installation: Installation,
     code, found = await _doctor({"PATH": os.defpath}, tmp_path, "--against", installation.url)
 
     assert code == 0, found
-    assert {name for name, item in found.items() if item["result"] != "ok"} <= {"https", "commit"}
+    assert {name for name, item in found.items() if item["result"] != "ok"} <= {"https", "commit", "payments"}
     assert found["webhook"]["result"] == "ok"
+    assert "Stripe was not asked" in found["stripe webhook"]["found"]
+
+
+async def test_the_endpoint_of_a_deployment_is_asked_for_where_the_key_is_known(
+    installation: Installation, tmp_path: Path
+) -> None:
+    code, found = await _doctor(_environment(installation), tmp_path, "--against", installation.url)
+    assert (code, found["stripe webhook"]["result"]) == (0, "ok"), found
+
+    installation.sandbox.endpoints[0] = replace(installation.sandbox.endpoints[0], url="http://127.0.0.1:1/elsewhere")
+    code, found = await _doctor(_environment(installation), tmp_path, "--against", installation.url)
+    assert (code, found["stripe webhook"]["result"]) == (1, "failed")
+    assert found["stripe webhook"]["found"] == f"none leads to {installation.url}/webhooks/stripe"
 
 
 async def test_an_old_deployment_behind_a_proxy_that_redirects_is_found_out() -> None:
     document = create_openapi()
     del document["paths"]["/api/v1/users/me/wallet/top-up"]
-    health = {"version": "0.0.1", "commit": "0" * 40, "migration_revision": "0001", "migration_head": "0001"}
+    health = {
+        "version": "0.0.1",
+        "commit": "0" * 40,
+        "migration_revision": "0001",
+        "migration_head": "0001",
+        "public_url": "https://elsewhere.example.com",
+        "payments": "off",
+    }
     old = Starlette(
         routes=[
             Route("/api/v1/health", lambda _: JSONResponse(health)),
@@ -242,6 +290,8 @@ async def test_an_old_deployment_behind_a_proxy_that_redirects_is_found_out() ->
         "webhook",
     }
     assert "POST /api/v1/users/me/wallet/top-up" in found["routes"].found
+    assert "https://elsewhere.example.com" in found["public url"].found
+    assert (found["payments"].result, found["payments"].found) == ("warning", "off")
 
 
 async def test_an_address_where_nobody_answers_fails() -> None:

@@ -19,6 +19,8 @@ async def test_health_tells_the_version_the_commit_and_the_schema(install: Any) 
         "commit": "c0ffee",
         "migration_revision": head(),
         "migration_head": head(),
+        "public_url": installation.runtime.settings.public_url,
+        "payments": "test",
     }
 
 

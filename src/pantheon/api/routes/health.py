@@ -22,6 +22,9 @@ class Health(BaseModel):
     migration_revision: str | None
     """None where the database cannot be asked, or is empty."""
     migration_head: str
+    public_url: str
+    """Where it believes that people reach it."""
+    payments: Literal["off", "test", "live"]
 
 
 @router.get("/health")
@@ -45,6 +48,8 @@ async def health(runtime: WithRuntime) -> Health:
         commit=runtime.settings.pantheon_commit or COMMIT or "unknown",
         migration_revision=found,
         migration_head=head(),
+        public_url=runtime.settings.public_url,
+        payments="off" if runtime.stripe is None else "live" if runtime.settings.livemode else "test",
     )
 
 

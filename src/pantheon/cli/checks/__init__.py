@@ -1,7 +1,6 @@
 """What `pantheon doctor` looks at. Each check reads, and answers what it found and what to do."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -51,7 +50,3 @@ def skewed(check: str, seconds: int | None, of: str) -> Finding:
     found = f"clock skew: this machine is {abs(seconds)} s {direction} {of}"
     advice = "Let NTP set the clocks. Beyond 300 s every event of Stripe is refused."
     return (failed if abs(seconds) >= SKEW_FAILS_SECONDS else warning)(check, found, advice)
-
-
-def seconds_between(here: datetime, there: datetime) -> int:
-    return round((here - there).total_seconds())

@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from pantheon import clock
-from pantheon.cli.checks import Finding, failed, ok, seconds_between, skewed, warning
+from pantheon.cli.checks import Finding, failed, ok, skewed, warning
 from pantheon.db.engine import Database, Tx
 from pantheon.db.migrate import ROLE_SETTINGS, difference, head
 from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
@@ -17,15 +17,15 @@ async def check_database(url: str) -> list[Finding]:
     database = Database(url, pool_size=1)
     try:
         async with database.transaction() as tx:
-            before = clock.now()
+            asked = clock.now()
             there = (await tx.execute(text("SELECT clock_timestamp()"))).scalar_one()
-            here = before + (clock.now() - before) / 2
+            ahead = clock.seconds_ahead(there, asked=asked, answered=clock.now())
             return [
                 await _version(tx),
                 await _schema(tx),
                 await _roles(tx),
                 await _time_outs(tx, "time-outs"),
-                skewed("database clock", seconds_between(here, there), "the database"),
+                skewed("database clock", ahead, "the database"),
             ]
     except (DatabaseBusyError, DatabaseUnavailableError) as error:
         cause = getattr(error.__cause__, "orig", None) or error

@@ -8,6 +8,7 @@ from pantheon import VERSION, clock
 from pantheon.api.app import create_openapi
 from pantheon.api.routes.webhooks import PATH
 from pantheon.cli.checks import Finding, failed, ok, skewed, warning
+from pantheon.cli.checks.stripe import check_endpoints_of
 from pantheon.commit import COMMIT
 from pantheon.db.migrate import head
 from pantheon.payments.stripe.inspection import skew
@@ -16,24 +17,31 @@ _SECONDS = 10
 
 
 async def check_deployment(url: str) -> list[Finding]:
+    url = url.rstrip("/")
     try:
-        async with httpx2.AsyncClient(base_url=url.rstrip("/"), timeout=_SECONDS) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=_SECONDS) as client:
+            asked = clock.now()
             answer = await client.get("/api/v1/health")
+            ahead = skew(answer.headers.get("date"), asked=asked, answered=clock.now())
             health = _object(answer)
             if answer.status_code != 200 or health is None:
                 return [failed("health", f"answers {answer.status_code} and no health", "Is this address Pantheon's?")]
             ready = await client.get("/api/v1/ready")
             routes = _object(await client.get("/api/v1/openapi.json"))
             webhook = await client.get(PATH)
-            return [
-                _https(url),
-                *_code(health),
-                _schema(health),
-                _ready(ready.status_code, _object(ready)),
-                _routes(routes),
-                _webhook(webhook.status_code),
-                skewed("clock", skew(answer.headers.get("date"), clock.now()), "the deployment"),
-            ]
+        public_url, payments = str(health.get("public_url", url)), str(health.get("payments", "unknown"))
+        return [
+            _https(url),
+            *_code(health),
+            _schema(health),
+            _ready(ready.status_code, _object(ready)),
+            _routes(routes),
+            _public_url(public_url, url),
+            _payments(payments),
+            _webhook(webhook.status_code),
+            *await check_endpoints_of(public_url, payments),
+            skewed("clock", ahead, "the deployment"),
+        ]
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return [failed("reachable", f"no answer ({type(error).__name__})", "Check the address, DNS, TLS and proxy.")]
 
@@ -98,6 +106,25 @@ def _routes(theirs: dict[str, Any] | None) -> Finding:
 def _operations(document: dict[str, Any]) -> set[str]:
     paths: dict[str, Any] = document.get("paths") or {}
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
+def _public_url(told: str, asked: str) -> Finding:
+    if told == asked:
+        return ok("public url", told)
+    found = f"PUBLIC_URL is {told} there, and not {asked}"
+    if asked.startswith("https://"):
+        return failed("public url", found, "Set it to the address that people use: forms, cookies and links need it.")
+    return warning("public url", found, "Ask at the address that people use.")
+
+
+def _payments(mode: str) -> Finding:
+    match mode:
+        case "live":
+            return ok("payments", mode)
+        case "test":
+            return warning("payments", "test: no real money moves", "Set the live keys when customers are to pay.")
+        case _:
+            return warning("payments", mode, "Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET to take them.")
 
 
 def _webhook(status: int) -> Finding:

@@ -6,18 +6,15 @@ from pathlib import Path
 
 from pantheon import VERSION
 from pantheon import settings as all_settings
-from pantheon.api.routes.webhooks import PATH
-from pantheon.cli.checks import Finding, failed, ok, skewed, warning
+from pantheon.cli.checks import Finding, failed, ok, warning
 from pantheon.cli.checks.database import check_database, check_pooler
+from pantheon.cli.checks.stripe import check_stripe
 from pantheon.commit import COMMIT
 from pantheon.db import embedded
 from pantheon.errors import SettingsError
 from pantheon.models.providers import provider_names
 from pantheon.money.amounts import NANOCREDITS
 from pantheon.money.price import credits_for
-from pantheon.payments.receive_event import USED_TYPES
-from pantheon.payments.stripe.inspection import Account, Endpoint, InspectionError, Inspector
-from pantheon.payments.stripe.sandbox.address import read_address
 from pantheon.settings import Settings
 
 _FREE_BYTES = 1024**3
@@ -48,7 +45,7 @@ async def check_installation() -> list[Finding]:
     if settings.database_pool_url is not None and url is not None:
         findings += await check_pooler(settings.database_pool_url.get_secret_value(), url)
     findings += [_price(settings), _models(settings), _web_search(settings), _storage(settings)]
-    return [*findings, *await _check_stripe(settings, home)]
+    return [*findings, *await check_stripe(settings, home)]
 
 
 def _public_url(settings: Settings) -> Finding:
@@ -122,78 +119,3 @@ def _storage(settings: Settings) -> Finding:
 def _nearest(path: Path) -> Path:
     """The path, or what there is of it."""
     return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-
-
-async def _check_stripe(settings: Settings, home: Path) -> list[Finding]:
-    key, api_base, webhook_url = settings.stripe_secret_key, settings.stripe_api_base, settings.public_url + PATH
-    wanted_id = settings.stripe_account_id
-    if key is not None:
-        secret = key.get_secret_value()
-    elif settings.is_local and (sandbox := read_address(home)) is not None:
-        secret, api_base, webhook_url = sandbox.secret_key, sandbox.url, ""
-    else:
-        return [warning("stripe", "payments are off", "Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET to take them.")]
-    client = Inspector(secret, api_base=api_base, timeout_seconds=settings.stripe_timeout_seconds)
-    try:
-        account = await client.account()
-    except InspectionError as error:
-        return [failed("stripe", *_told(error))]
-    else:
-        findings = [
-            _mode(settings),
-            _account(account, wanted_id),
-            skewed("stripe clock", account.skew_seconds, "Stripe"),
-        ]
-        try:
-            findings += _webhooks(await client.endpoints(), webhook_url)
-        except InspectionError as error:
-            findings.append(warning("stripe webhook", *_told(error)))
-        return findings
-    finally:
-        await client.close()
-
-
-def _told(error: InspectionError) -> tuple[str, str]:
-    found, _, advice = str(error).partition(": ")
-    return found, advice[:1].upper() + advice[1:] + "."
-
-
-def _mode(settings: Settings) -> Finding:
-    if settings.livemode:
-        return ok("stripe mode", "live")
-    if settings.is_local:
-        return ok("stripe mode", "test: no real money moves")
-    return warning("stripe mode", f"test keys in {settings.app_env}", "Set the live keys when customers are to pay.")
-
-
-def _account(account: Account, wanted: str | None) -> Finding:
-    if wanted is not None and account.id != wanted:
-        return failed(
-            "stripe account", f"the key is of {account.id}, STRIPE_ACCOUNT_ID is {wanted}", "Correct one of them."
-        )
-    if not account.charges_enabled:
-        return failed("stripe account", f"{account.id} cannot take payments", "Finish its activation at Stripe.")
-    if wanted is None:
-        return warning(
-            "stripe account", account.id, f"Set STRIPE_ACCOUNT_ID={account.id}, so that no other is believed."
-        )
-    return ok("stripe account", account.id)
-
-
-def _webhooks(endpoints: list[Endpoint], url: str) -> list[Finding]:
-    """`url` empty: any endpoint will do, since a local sandbox has the only one."""
-    ours = [endpoint for endpoint in endpoints if endpoint.url == url or not url]
-    if not ours:
-        return [
-            failed("stripe webhook", f"none leads to {url}", "Add it at Stripe, with the events that README names.")
-        ]
-    findings = []
-    for endpoint in ours:
-        loopback = endpoint.url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
-        problems = endpoint.problems(used=USED_TYPES, needs_https=not loopback)
-        findings += [
-            failed("stripe webhook", endpoint.url, f"{problem[:1].upper()}{problem[1:]}.") for problem in problems
-        ]
-        if not problems:
-            findings.append(ok("stripe webhook", endpoint.url))
-    return findings

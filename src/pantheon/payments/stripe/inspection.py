@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
 import stripe
 
@@ -15,6 +15,10 @@ from pantheon.payments.stripe.client import API_VERSION
 
 class InspectionError(Exception):
     """Stripe did not tell. The message says what to do, and holds nothing of what was sent."""
+
+
+class NotAllowedError(InspectionError):
+    """A restricted key, as it should be, may not read this."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,19 @@ class Inspector:
             key, http_client=self._http, base_addresses={"api": api_base} if api_base else {}
         )
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def account(self) -> Account:
+        asked = clock.now()
         answer = await self._ask("Account", self._api.v1.accounts.retrieve_current_async())
         return Account(
             id=answer.id,
             charges_enabled=bool(answer.to_dict().get("charges_enabled")),
-            skew_seconds=skew(answer.last_response.headers.get("date"), clock.now()),
+            skew_seconds=skew(answer.last_response.headers.get("date"), asked=asked, answered=clock.now()),
         )
 
     async def endpoints(self) -> list[Endpoint]:
@@ -81,14 +89,14 @@ class Inspector:
         except stripe.AuthenticationError:
             raise InspectionError("Stripe refuses STRIPE_SECRET_KEY: set the one that its dashboard shows") from None
         except stripe.PermissionError:
-            raise InspectionError(f"this restricted key may not read {resource}: allow it, or look by hand") from None
+            raise NotAllowedError(f"this restricted key may not read {resource}: allow it, or look by hand") from None
         except (stripe.StripeError, TimeoutError) as failure:
             raise InspectionError(f"Stripe did not answer ({type(failure).__name__}): try again") from None
 
 
-def skew(date: str | None, here: datetime) -> int | None:
-    """Seconds that `here` is ahead of an HTTP `Date`, which has no fractions; None where it cannot be read."""
+def skew(date: str | None, *, asked: datetime, answered: datetime) -> int | None:
+    """Seconds that this machine is ahead of an HTTP `Date`, which has no fractions; None where it cannot be read."""
     try:
-        return int((here - parsedate_to_datetime(date or "")).total_seconds())
+        return clock.seconds_ahead(parsedate_to_datetime(date or ""), asked=asked, answered=answered)
     except (ValueError, TypeError):
         return None
