@@ -192,6 +192,7 @@ async def test_everything_about_a_top_up_says_why_it_was_credited(installation: 
     moved = await explain(installation.runtime.database, str(row["transfer"]))
     assert moved.conclusion == (
         f"333.33 credits went from issued_paid to available, because of top-up {top_up_id.removeprefix('topup_')}."
+        " A payment was received."
     )
     assert "Nothing has this id" in run("ledger", "explain", "pi_unknown").stderr
     wrong_kind = run("events", "show", top_up_id)

@@ -1,10 +1,15 @@
 """Payments that need a decision, events that are stuck, and why: over the pages and the API, by role."""
 
 import asyncio
+from html import unescape
 from typing import Any
 
+from pantheon.ledger import post
+from pantheon.turns.spender import Spender
 from pantheon.users.rights import Role
-from tests.installation import Installation, Person
+from pantheon.wallets.adjust_credits import adjust_credits
+from pantheon.wallets.grant_credits import grant_credits
+from tests.installation import TEST, Installation, Person
 from tests.payments.events import event_for, signed, succeeded
 from tests.web.conftest import Visit
 
@@ -58,7 +63,7 @@ async def test_users_see_nothing_and_analysts_only_look(installation: Installati
             assert (await visitor.post(page_path, **(body or {}))).status_code == 403
 
     page = (await visitor.get("/admin/payments")).text
-    assert "Only an owner can decide." in page and "<form" not in page.split("</header>")[1]
+    assert "Only an owner can decide." in page and 'method="post"' not in page.split("</header>")[1]
     assert await installation.balance(ada) == "0"
     assert not installation.rows("SELECT FROM audit_log WHERE action IN ('top_up.resolved', 'event.replayed')")
 
@@ -147,3 +152,40 @@ async def test_an_owner_retries_other_work_that_was_given_up(installation: Insta
 
     assert (page.status_code, "The worker does this job now." in page.text) == (200, True)
     assert (await owner.post(f"/admin/payments/jobs/{10**17}/retry")).status_code == 404
+
+
+async def test_every_top_up_event_grant_and_transfer_can_be_asked_why(installation: Installation, visit: Visit) -> None:
+    ada, runtime = await installation.person(), installation.runtime
+    top_up_id = (await installation.top_up(ada)).json()["top_up_id"]
+    installation.sandbox.play(top_up_id, "pay")
+    await installation.becomes(ada, top_up_id, "credited")
+    (bought,) = installation.rows("SELECT id FROM grants")
+    await grant_credits(runtime.database, TEST, user_id=ada.id, amount="5", note="For the report")
+    await adjust_credits(runtime.database, TEST, user_id=ada.id, amount="-1", note="A mistake")
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    call = await runtime.meter.start(Spender(user_id=ada.id), body)
+    assert [chunk async for chunk in call.chunks()]
+    await call.ended.wait()
+    async with runtime.database.transaction() as tx:
+        await post.reverse_to_target(tx, grant_id=bought["id"], target=10**9)
+    analyst = await visit(await installation.person(Role.ANALYST, "analyst@example.com"))
+
+    told: dict[str, str] = {}
+    for table in ("top_ups", "inbox_events", "grants", "transfers", "holds"):
+        rows = installation.rows(f"SELECT id FROM {table}")
+        assert rows
+        for row in rows:
+            answer = await installation.client.get(f"/api/v1/admin/explain/{row['id']}", headers=analyst.person.headers)
+            assert answer.status_code == 200 and answer.json()["sections"][0]["rows"]
+            page = await analyst.get("/admin/explain", params={"name": f" {row['id']} "})
+            assert answer.json()["conclusion"] in unescape(page.text)
+            told[str(row["id"])] = answer.json()["conclusion"]
+
+    transfers = {row["kind"]: str(row["id"]) for row in installation.rows("SELECT id, kind FROM transfers")}
+    assert told[transfers["hold_captured"]].endswith(
+        f"from held to consumed, because of a call of demo, with receipt {call.call.id}. Work used credits of a hold."
+    )
+    for kind, note in {"admin_grant": "For the report", "adjustment": "A mistake"}.items():
+        assert note in (await analyst.get(f"/admin/explain/{transfers[kind]}")).text
+    page = (await analyst.get(f"/admin/users/{ada.id}")).text
+    assert all(f'href="/admin/explain/{transfers[kind]}"' in page for kind in ("top_up_grant", "hold_captured"))

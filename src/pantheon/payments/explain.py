@@ -18,14 +18,16 @@ from pantheon.db.tables import (
     holds,
     inbox_events,
     payments,
+    receipts,
     top_up_history,
     top_ups,
+    transfer_notes,
     transfers,
     wallets,
 )
 from pantheon.errors import NotFoundError
 from pantheon.money.amounts import format_credits, format_decimal
-from pantheon.money.chart import Kind
+from pantheon.money.chart import KINDS, Kind
 from pantheon.money.currencies import CURRENCIES
 from pantheon.money.top_up import State
 
@@ -66,9 +68,8 @@ _Explain = Callable[[Tx, Row[Any]], Awaitable[Explanation]]
 
 
 def _places(name: str) -> list[tuple[ColumnElement[bool], Table, _Explain]]:
-    try:
-        our_id = UUID(name)
-    except ValueError:
+    our_id = _id(name)
+    if our_id is None:
         if not name.isprintable():
             return []
         return [
@@ -82,6 +83,13 @@ def _places(name: str) -> list[tuple[ColumnElement[bool], Table, _Explain]]:
         (transfers.c.id == our_id, transfers, _transfer),
         (holds.c.id == our_id, holds, _hold),
     ]
+
+
+def _id(written: str) -> UUID | None:
+    try:
+        return UUID(written)
+    except ValueError:
+        return None
 
 
 async def _top_up(tx: Tx, top_up: Row[Any]) -> Explanation:
@@ -186,23 +194,38 @@ async def _grant(tx: Tx, grant: Row[Any]) -> Explanation:
     if bought is not None:
         return await _top_up(tx, bought)
     moved = await _moved(tx, grant.id)
-    given = next((f" by transfer {row.id}" for row in moved if row.debit_account not in ("available", "held")), "")
+    given = next((row for row in moved if row.debit_account not in ("available", "held")), None)
+    by = f" by transfer {given.id}" if given else ""
     left = f"{format_credits(grant.remaining)} of {format_credits(grant.amount)} credits are left"
     since = await _since(tx, grant)
-    why = f"Given as {grant.source}{given}; {since and f'{since}; '}{left}."
-    return Explanation("grant", str(grant.id), why, await _credits(tx, [grant], moved, grant.wallet_id))
+    why = f"Given as {grant.source}{by}; {since and f'{since}; '}{left}."
+    sections = await _credits(tx, [grant], moved, grant.wallet_id)
+    if given is not None:
+        sections += [await _noted(tx, given), await _audited_transfer(tx, given.id)]
+    return Explanation("grant", str(grant.id), why, sections)
 
 
 async def _transfer(tx: Tx, transfer: Row[Any]) -> Explanation:
     drawn = await _rows(tx, grant_moves, grant_moves.c.transfer_id == transfer.id)
     bought = await _rows(tx, top_ups, top_ups.c.payment_intent_id == transfer.reference_id)
-    because = f"top-up {bought[0].id}" if bought else f"{transfer.kind} {transfer.reference_id}"
+    named = _id(transfer.reference_id)
+    held, paid, about = [await _rows(tx, table, table.c.id == named) for table in (holds, receipts, grants)]
+    because = f"{transfer.kind} {transfer.reference_id}"
+    if bought:
+        because = f"top-up {bought[0].id}"
+    elif paid:
+        because = f"a call of {paid[0].body['model_alias']}, with receipt {paid[0].id}"
     way = f"from {transfer.debit_account} to {transfer.credit_account}"
-    why = f"{format_credits(transfer.amount)} credits went {way}, because of {because}."
+    meaning = KINDS[Kind(transfer.kind)].meaning
+    why = f"{format_credits(transfer.amount)} credits went {way}, because of {because}. {meaning}"
     sections = [
         _shown("transfer", [transfer], _TRANSFER),
         _shown("grants that it moved", drawn, "grant_id available held"),
+        _shown("grant", about, _GRANT),
         _shown("top-ups", bought, "id user_id state amount currency credits"),
+        _shown("hold", held, _HOLD),
+        _shown("receipt", paid, "id charged overrun balance_after created_at"),
+        await _noted(tx, transfer),
         await _audited_transfer(tx, transfer.id),
     ]
     return Explanation("transfer", str(transfer.id), why, sections)
@@ -219,13 +242,15 @@ async def _hold(tx: Tx, hold: Row[Any]) -> Explanation:
     )
     why = f"It is {hold.state}: {format_credits(hold.captured)} of {format_credits(hold.amount)} credits were used."
     sections = [
-        _shown("hold", [hold], "id wallet_id state amount reserved captured created_at expires_at ended_at"),
+        _shown("hold", [hold], _HOLD),
         _shown("draws", drawn, "id state amount captured overrun created_at ended_at"),
         _shown("transfers", moved, _TRANSFER),
     ]
     return Explanation("hold", str(hold.id), why, sections)
 
 
+_HOLD = "id wallet_id state amount reserved captured created_at expires_at ended_at"
+_GRANT = "id source category amount remaining held reversed expires_at"
 _TRANSFER = "id recorded_at kind debit_account credit_account amount reference_id actor"
 
 
@@ -233,7 +258,7 @@ async def _credits(tx: Tx, grant: list[Row[Any]], moved: list[Row[Any]], wallet_
     """The grant, where its credits went, and what the wallet owes."""
     owing = await _rows(tx, wallets, wallets.c.id == wallet_id)
     return [
-        _shown("grant", grant, "id source category amount remaining held reversed expires_at"),
+        _shown("grant", grant, _GRANT),
         _shown("transfers of the grant", moved, _TRANSFER),
         _shown("wallet", owing, "id user_id available held debt"),
     ]
@@ -271,6 +296,10 @@ async def _since(tx: Tx, grant: Row[Any]) -> str:
     return ", ".join(text.format(format_credits(sums[kind])) for kind, text in _CHANGES.items() if sums.get(kind))
 
 
+async def _noted(tx: Tx, transfer: Row[Any]) -> Section:
+    return _shown("note", await _rows(tx, transfer_notes, transfer_notes.c.event_id == transfer.event_id), "note")
+
+
 async def _audited(tx: Tx, *subjects: str) -> Section:
     return _shown_audit(await _rows(tx, audit_log, audit_log.c.subject.in_(subjects), by="seq"))
 
@@ -296,6 +325,7 @@ def _shown(title: str, rows: list[Row[Any]], names: str) -> Section:
 
 _CREDITS = frozenset(
     {"credits", "remaining", "held", "reversed", "available", "debt", "reserved", "captured", "overrun"}
+    | {"charged", "balance_after"}
 )
 
 

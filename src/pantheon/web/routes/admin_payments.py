@@ -70,9 +70,11 @@ async def post_retry(request: Request, job_id: str, visitor: AdminOwner, runtime
     return await _page(request, visitor, runtime, done=done)
 
 
+@router.get("/admin/explain")
 @router.get("/admin/explain/{name}")
 async def get_explanation(request: Request, name: str, visitor: AdminReader, runtime: WithRuntime) -> Response:
-    return render(request, "admin_explain.html", visitor=visitor, explanation=await explain(runtime.database, name))
+    explanation = await explain(runtime.database, name.strip())
+    return render(request, "admin_explain.html", visitor=visitor, explanation=explanation)
 
 
 def _action(written: str) -> Action:
