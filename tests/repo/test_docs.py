@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pantheon.cli.docs import BY, DOCUMENTS, ROOT, app, stale
+from pantheon.cli.docs import app
+from pantheon.cli.documents import BY, DOCUMENTS, ROOT, stale
 from pantheon.money.chart import Account, Kind
 from pantheon.settings import Settings
 

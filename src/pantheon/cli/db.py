@@ -9,7 +9,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the schema, the ledger's functions and the application's rights up to this version.
 
     Runs as the owner, DATABASE_MIGRATION_URL; safe to repeat and to run twice at once.
@@ -26,8 +26,9 @@ def migrate() -> None:
             raise SettingsError("DATABASE_URL is not set. A local installation migrates its own database by itself.")
         app_url = settings.database_url.get_secret_value()
         revision = migrations.migrate(settings.migration_url.get_secret_value(), app_url=app_url)
-    made_by = ", made by a newer version. Nothing was changed" if migrations.is_newer(revision) else ""
-    typer.echo(f"The database is at revision {revision}{made_by}.")
+    newer = migrations.is_newer(revision)
+    made_by = ", made by a newer version. Nothing was changed" if newer else ""
+    show(f"The database is at revision {revision}{made_by}.", {"database": revision, "newer": newer}, as_json=as_json)
 
 
 @app.command()

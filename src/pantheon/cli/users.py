@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pantheon.cli.connect import connect
-from pantheon.cli.output import AsJson, show
+from pantheon.cli.output import AsJson, show, table
 from pantheon.users.rights import Role
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def list_(
             return await list_users(database, search=search, limit=limit)
 
     result = asyncio.run(found())
-    lines = [f"{user.id}  {user.role:8}{user.state:10}{user.email or '(no e-mail)'}" for user in result.users]
-    lines.append(f"{len(result.users)} of {result.total} users")
+    rows = [[f"{user.created_at:%Y-%m-%d}", user.role, user.state, user.email, user.id] for user in result.users]
+    text = table(["since", "role", "state", "e-mail", "id"], rows) + f"\n{len(rows)} of {result.total} users"
     fields = {"users": [_fields(user) for user in result.users], "total": result.total}
-    show("\n".join(lines), fields, as_json=as_json)
+    show(text, fields, as_json=as_json)
 
 
 @app.command()
