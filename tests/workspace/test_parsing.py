@@ -77,15 +77,22 @@ def bomb() -> bytes:
 @pytest.mark.prove
 @SHARED
 @pytest.mark.parametrize(
-    ("filename", "content"),
-    [("a.pdf", bomb), ("a.docx", lambda: docx("<w:p/>" * 7_000_000))],
+    ("filename", "content", "told"),
+    [
+        ("a.pdf", bomb, "This PDF unpacks to more than can be read here. Send it in parts."),
+        (
+            "a.docx",
+            lambda: docx("<w:p/>" * 7_000_000),
+            "This file needs too much memory to be read. Send it in parts.",
+        ),
+    ],
 )
-async def test_a_bomb_hurts_nobody_else(ada: Desk, filename: str, content: Callable[[], bytes]) -> None:
+async def test_a_bomb_hurts_nobody_else(ada: Desk, filename: str, content: Callable[[], bytes], told: str) -> None:
     file = await ada.file(await ada.room(), filename, content())
 
     failed = await parse(ada, file)
 
-    assert failed["parse_status"] == "failed"
+    assert (failed["parse_status"], failed["error_message"]) == ("failed", told)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 700 * 1024
 
 

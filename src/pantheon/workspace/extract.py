@@ -19,6 +19,8 @@ _MEMORY_BYTES = 512 * 1024 * 1024
 _CPU_SECONDS = 50
 _MAX_UNZIPPED_BYTES = 50 * 1024 * 1024
 _MAX_ZIPPED_FILES = 2000
+_XML_NO_MEMORY = 2
+"""How the parser of XML says it."""
 
 
 class UnreadableError(Exception):
@@ -66,12 +68,16 @@ def text_of(file_type: str, source: Path) -> bytes:
 
 def _pdf(source: Path) -> str:
     from pypdf import PdfReader
+    from pypdf.errors import LimitReachedError
 
     reader = PdfReader(source)
     # Many files are locked with an empty password, so that everybody can read but nobody change them.
     if reader.is_encrypted and not reader.decrypt(""):
         raise UnreadableError("This PDF is protected by a password. Remove the protection and send it again.")
-    text = "\n\n".join(page.extract_text() for page in reader.pages)
+    try:
+        text = "\n\n".join(page.extract_text() for page in reader.pages)
+    except LimitReachedError:
+        raise UnreadableError("This PDF unpacks to more than can be read here. Send it in parts.") from None
     if not text.strip():
         raise UnreadableError("This PDF holds no text, perhaps only images. Run text recognition and send it again.")
     return text
@@ -84,8 +90,14 @@ def _docx(source: Path) -> str:
     if len(parts) > _MAX_ZIPPED_FILES or sum(part.file_size for part in parts) > _MAX_UNZIPPED_BYTES:
         raise UnreadableError("This document unpacks to more than 50 MB. Remove large pictures and send it again.")
     import docx
+    from lxml.etree import XMLSyntaxError
 
-    return "\n".join(_blocks(docx.Document(str(source)).iter_inner_content()))
+    try:
+        return "\n".join(_blocks(docx.Document(str(source)).iter_inner_content()))
+    except XMLSyntaxError as error:
+        if error.code == _XML_NO_MEMORY:
+            raise MemoryError from None
+        raise
 
 
 def _blocks(blocks: Iterator[object]) -> Iterator[str]:
