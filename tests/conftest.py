@@ -31,7 +31,10 @@ from tests.installation import Installation, installed
 OWNER_URL = "PANTHEON_TEST_OWNER_URL"
 APP_URL = "PANTHEON_TEST_APP_URL"
 TEMPLATE = "PANTHEON_TEST_TEMPLATE"
+STRATEGY = "PANTHEON_TEST_STRATEGY"
+"""Of cloning it. Files are copied twice as fast as pages are logged, but each copy is a checkpoint: not for disks."""
 
+_MEMORY = Path("/dev/shm")
 _server = pytest.StashKey[embedded.EmbeddedServer]()
 
 
@@ -42,14 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plainly])
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    in_memory = False
     if url := os.environ.pop("DATABASE_URL", None):
         os.environ[OWNER_URL] = url
         os.environ[APP_URL] = _make_app_role(url)
     else:
-        server = embedded.start(new_home())
+        home = new_home()
+        in_memory = home.is_relative_to(_MEMORY)
+        server = embedded.start(home)
         config.stash[_server] = server
         os.environ[OWNER_URL] = server.owner_url
         os.environ[APP_URL] = server.app_url
+    os.environ[STRATEGY] = "FILE_COPY" if in_memory else "WAL_LOG"
     name = f"template_{secrets.token_hex(4)}"
     os.environ[TEMPLATE] = name
     _as_owner(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -70,9 +77,8 @@ def new_home() -> Path:
 
     In memory where there is room: hundreds of databases are made and dropped, and none has to survive the machine.
     """
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**32
-    folder = Path(tempfile.mkdtemp(prefix="pantheon-tests-", dir=memory if roomy else None))
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 2**32
+    folder = Path(tempfile.mkdtemp(prefix="pantheon-tests-", dir=_MEMORY if roomy else None))
     return folder if roomy else embedded.default_home(folder)
 
 
@@ -106,8 +112,9 @@ def _drop(name: str) -> None:
 def new_database() -> Iterator[str]:
     """Its name. It is migrated and empty."""
     name = f"test_{secrets.token_hex(6)}"
-    template = sql.Identifier(os.environ[TEMPLATE])
-    _as_owner(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
+    template, strategy = sql.Identifier(os.environ[TEMPLATE]), sql.Identifier(os.environ[STRATEGY])
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
+    _as_owner(clone.format(sql.Identifier(name), template, strategy))
     yield name
     _drop(name)
 
