@@ -78,6 +78,7 @@ def test_a_version_is_shown_and_what_cannot_be_done_is_said_in_one_line(
         (("import", prices, "--margin", "0.3"), "margin must be a percentage such as 30%"),
         (("import", "broken.json", "--margin", "3%"), "broken.json is not JSON"),
         (("diff", "1", "2"), "There is no rate card 2."),
+        (("what-if", "1", "--from", "2026-12-01", "--to", "2026-11-01"), "--to must be later than --from"),
     ):
         refused = run("rates", *arguments)
         assert refused.returncode == 1

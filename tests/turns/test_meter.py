@@ -86,6 +86,16 @@ async def test_an_answer_that_is_not_streamed_is_metered_the_same(install: Insta
         assert m.balances == (10**6 - 39, 0)
 
 
+async def test_an_answer_in_one_piece_cannot_be_cut_off_and_what_is_too_much_is_the_operators(install: Install) -> None:
+    told = {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209}
+    async with metering(install, whole("abc" * 300, usage=told)) as m:
+        _ = [chunk async for chunk in (await m.start(stream=False)).chunks()]
+
+        [receipt] = m.receipts
+        assert (receipt["body"]["quality"], receipt["body"]["stopped_by"]) == ("provider", None)
+        assert (receipt["charged"], receipt["overrun"]) == (NEEDED, 2009 - NEEDED)
+
+
 async def test_short_funds_make_the_answer_shorter(install: Install) -> None:
     async with metering(install, streamed("x"), funds=MOST + 3 + 300 * 10) as m:
         call = await m.start(max_tokens=900)

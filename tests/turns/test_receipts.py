@@ -1,12 +1,14 @@
 """Receipts: from the credits of a call to its tokens, the version of the prices, and the grants that paid."""
 
 import json
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from pantheon.ids import uuid7
 from pantheon.money.chart import Kind
 from pantheon.money.rate_card import Usage
+from pantheon.users.rights import Role
 from tests.installation import Installation, Person
 from tests.turns.used import fund, use
 
@@ -44,9 +46,9 @@ async def test_a_receipt_explains_every_credit(installation: Installation) -> No
         "usage": {"input": 30_000, "cached": 10_000, "cache_write": 0, "output": 1000, "reasoning": 0, "tool_calls": 0},
         # Prices for a million units, times the multiplier of 2.
         "lines": [
-            {"meter": "input_tokens", "quantity": 20_000, "unit_price": "70", "credits": "1.4"},
-            {"meter": "cached_input_tokens", "quantity": 10_000, "unit_price": "20", "credits": "0.2"},
-            {"meter": "output_tokens", "quantity": 1000, "unit_price": "200", "credits": "0.2"},
+            {"meter": "input_tokens", "quantity": 20_000, "unit_price": "70", "credits": "1.4", "rounding": "0"},
+            {"meter": "cached_input_tokens", "quantity": 10_000, "unit_price": "20", "credits": "0.2", "rounding": "0"},
+            {"meter": "output_tokens", "quantity": 1000, "unit_price": "200", "credits": "0.2", "rounding": "0"},
         ],
         "total_credits": "1.8",
         "grants": [
@@ -85,11 +87,29 @@ async def test_what_was_not_charged_is_a_line_of_its_own(installation: Installat
         (free, "enforcement_off", "-0.7", "0"),
     ):
         assert receipt["lines"] == [
-            {"meter": "input_tokens", "quantity": 10_000, "unit_price": "70", "credits": "0.7"},
-            {"meter": meter, "quantity": 1, "unit_price": None, "credits": left},
+            {"meter": "input_tokens", "quantity": 10_000, "unit_price": "70", "credits": "0.7", "rounding": "0"},
+            {"meter": meter, "quantity": 1, "unit_price": None, "credits": left, "rounding": None},
         ]
         assert (receipt["total_credits"], receipt["balance_after"]) == (total, "9.7")
     assert free["grants"] == []
+
+
+async def test_a_line_that_is_no_whole_nanocredit_is_rounded_up_and_says_by_how_much(
+    installation: Installation,
+) -> None:
+    ada, owner = await installation.person(), await installation.person(Role.OWNER, "owner@example.com")
+    await fund(installation, ada, 10)
+    price = {"multiplier": "0.000001", "pricing_version": "1"}
+    path = "/api/v1/admin/pricing/gpt-4o"
+    assert (await installation.client.patch(path, json=price, headers=owner.headers)).status_code == 200
+
+    receipt = await read(installation, ada, await use(installation, ada, Usage(input=7)))
+
+    # 0.000035 credits for a million.
+    [line] = receipt["lines"]
+    assert (line["unit_price"], line["credits"], line["rounding"]) == ("0.000035", "0.000000001", "0.000000000755")
+    assert Decimal(line["unit_price"]) * 7 / 10**6 + Decimal(line["rounding"]) == Decimal(line["credits"])
+    assert receipt["total_credits"] == line["credits"]
 
 
 async def test_a_receipt_is_shown_to_its_owner_alone_and_never_with_the_providers_cost(

@@ -144,9 +144,12 @@ def what_if(
 
     Example: pantheon rates what-if openrouter.json --margin 30% --from 2026-11-01 --to 2026-12-01
     """
+    from pantheon.errors import InvalidInputError
     from pantheon.turns.import_rates import RateImport
 
     with errors_shown():
+        if end <= start:
+            raise InvalidInputError("--to must be later than --from")
         request = None
         if not source.isdecimal():
             request = RateImport(margin=margin or "", document=_document(source), provider=provider, only=_names(only))

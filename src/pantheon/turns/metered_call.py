@@ -129,8 +129,8 @@ class MeteredCall:
             async for chunk in pieces:
                 size = self.tally.receive(chunk)
                 failpoints.reach("call.chunk")
-                # A provider that keeps to max_tokens never gets here.
-                if self.tally.at_least > self.max_output:
+                # A provider that keeps to max_tokens never gets here, and one piece is whole already.
+                if self._body.get("stream") and self.tally.at_least > self.max_output:
                     break
                 await self._hand_on(chunk, size)
             else:

@@ -10,10 +10,14 @@ from sqlalchemy import select
 from pantheon.db.engine import Database, Tx
 from pantheon.db.tables import calls, grant_moves, grants, receipts, top_ups, wallets
 from pantheon.errors import NotFoundError
-from pantheon.money.rate_card import MULTIPLIER_DECIMALS, Meter
+from pantheon.money.amounts import CREDIT_DECIMALS
+from pantheon.money.rate_card import MULTIPLIER_DECIMALS, MULTIPLIER_ONE, UNITS, Meter
 
-UNIT_PRICE_DECIMALS = 9 + MULTIPLIER_DECIMALS
+UNIT_PRICE_DECIMALS = CREDIT_DECIMALS + MULTIPLIER_DECIMALS
 """Of a line's `unit_price`, in credits for a million units."""
+
+ROUNDING_DECIMALS = UNIT_PRICE_DECIMALS + 6
+"""Of a line's `rounding`, in credits."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Line:
     """See UNIT_PRICE_DECIMALS; None for what is not measured."""
     amount: int
     """Nanocredits."""
+
+    @property
+    def rounding(self) -> int | None:
+        """What the line was rounded up by: see ROUNDING_DECIMALS."""
+        if self.unit_price is None:
+            return None
+        return self.amount * UNITS * MULTIPLIER_ONE - self.quantity * self.unit_price
 
 
 @dataclass(frozen=True)

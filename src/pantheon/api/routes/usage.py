@@ -16,7 +16,7 @@ from pantheon.money.rate_card import Meter
 from pantheon.turns.list_models import TYPICAL_TURN, list_models, price_of_typical_turn
 from pantheon.turns.list_usage import UsageEvent, list_usage
 from pantheon.turns.rate_cards import Model
-from pantheon.turns.view_receipt import UNIT_PRICE_DECIMALS, Receipt, view_receipt
+from pantheon.turns.view_receipt import ROUNDING_DECIMALS, UNIT_PRICE_DECIMALS, Receipt, view_receipt
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
 
@@ -55,6 +55,7 @@ class LineAnswer(BaseModel):
     quantity: int
     unit_price: str | None = Field(description="Credits for a million units. null for what is not measured.")
     credits: str
+    rounding: str | None = Field(description="What the credits were rounded up by, exactly; less than a nanocredit.")
 
 
 class PaidByAnswer(BaseModel):
@@ -168,6 +169,7 @@ def shown(receipt: Receipt) -> ReceiptAnswer:
                 quantity=line.quantity,
                 unit_price=_per_million(line.unit_price),
                 credits=format_credits(line.amount),
+                rounding=None if line.rounding is None else format_decimal(line.rounding, decimals=ROUNDING_DECIMALS),
             )
             for line in receipt.lines
         ],
