@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from pantheon import VERSION
 from pantheon.errors import SettingsError
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -38,7 +39,7 @@ FIRST_TOKENS = Histogram(
 CREDITS_CHARGED = Counter("pantheon_credits_charged", "Credits that wallets paid for model calls")
 CREDITS_OVERRUN = Counter("pantheon_credits_overrun", "Credits of model calls that the operator had to bear")
 TURNS = Counter("pantheon_turns", "Turns by how they ended", ["status"])
-BUILD = Info("pantheon_build", "Which code runs")
+Info("pantheon_build", "Which code runs").info({"version": VERSION})
 
 
 def render() -> bytes:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import yaml
 
+from pantheon import VERSION
 from pantheon.errors import InsufficientCreditsError
 from pantheon.money.amounts import NANOCREDITS
 from pantheon.payments.stripe.sandbox.switches import Switch
@@ -141,11 +142,13 @@ async def test_alarms_and_runbooks_speak_of_numbers_that_there_are(installation:
     root = Path(__file__).parents[2]
     alarms = root / "deploy/prometheus/alerts.yml"
     told = [path.read_text() for path in (alarms, *(root / "docs/runbooks").glob("*.md"))]
-    shown = set(re.findall(r"^# TYPE (\S+)", (await installation.client.get("/metrics")).text, re.M))
+    metrics = (await installation.client.get("/metrics")).text
+    shown = set(re.findall(r"^# TYPE (\S+)", metrics, re.M))
 
     named = {name.removesuffix("_count") for text in told for name in re.findall(r"\bpantheon_[a-z_]+", text)}
 
     assert len(named) > 10
+    assert f'pantheon_build_info{{version="{VERSION}"}} 1.0' in metrics
     assert named <= shown
     for rule in yaml.safe_load(alarms.read_text())["groups"][0]["rules"]:
         assert rule["labels"]["severity"] in ("page", "ticket")

@@ -24,8 +24,8 @@ def backup(
 ) -> None:
     """Write everything the database holds into one file, at one moment, while people go on working.
 
-    The file holds personal data and is readable by you alone. Not in it, and to be kept too: settings and keys (.env), and
-    the contents of files (STORAGE_URL).
+    The file holds personal data and is readable by you alone. Not in it, and to be kept too: settings and keys (.env),
+    and the contents of files (STORAGE_URL).
 
     Example: pantheon backup /backups/monday.backup
     """

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 
-from pantheon import VERSION, clock, metrics
+from pantheon import clock, metrics
 from pantheon.api.dependencies import WithRuntime, socket_peer
 from pantheon.db.engine import Tx
 from pantheon.errors import NotFoundError, PantheonError
@@ -76,7 +76,6 @@ async def _of_database(state: Any, runtime: Runtime) -> bytes:
     if time.monotonic() < until:
         return bytes(kept)
     registry = CollectorRegistry()
-    metrics.BUILD.info({"version": VERSION})
     up = Gauge("pantheon_database_up", "1 when the database answered", registry=registry)
     try:
         async with runtime.database.transaction() as tx:
