@@ -113,7 +113,7 @@ def test_secrets_do_not_show() -> None:
     assert WEBHOOK_SECRET not in shown
 
 
-NAMED = '[{"name": "own", "base_url": "https://x.example/v1", "api_key": "k-1", "stops_billing_on_abort": true}]'
+NAMED = '[{"name": "own", "base_url": "https://x.example/v1", "api_key": "k-1", "output_limit": "max_tokens"}]'
 
 
 @pytest.mark.parametrize("value", [NAMED, "own=https://x.example/v1|k-1", " own = https://x.example/v1 | k-1 ,"])

@@ -61,8 +61,7 @@ class ModelProvider(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
     base_url: str = Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/-]*)?$")
     api_key: SecretStr | None = None
-    stops_billing_on_abort: bool = False
-    streams_usage: bool = True
+    output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
 
 
 def _model_providers(value: Any) -> Any:
@@ -181,7 +180,8 @@ class Settings(BaseSettings):
     model_providers: ModelProviders = Field(
         default_factory=list,
         description="More providers that speak OpenAI's API: `name=address`, a bar and the key, comma separated, "
-        "or a JSON list of objects with `name`, `base_url`, `api_key`, `stops_billing_on_abort`, `streams_usage`. "
+        "or a JSON list of objects with `name`, `base_url`, `api_key`, and `output_limit` where it takes only one of "
+        "`max_tokens` and `max_completion_tokens`, as OpenAI itself the latter. "
         "http only when local, and only to this machine or a private network.",
     )
 

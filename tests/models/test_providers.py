@@ -1,5 +1,7 @@
 """Which providers an installation has."""
 
+import json
+
 import pytest
 
 from pantheon.errors import NotFoundError
@@ -28,3 +30,15 @@ async def test_openrouter_is_called_with_its_key_at_its_address() -> None:
 
     assert answer.body["choices"][0]["message"]["content"] == "Hello"
     assert upstream.asked[0].headers["authorization"] == "Bearer k-1"
+
+
+async def test_the_limit_of_the_output_has_the_name_that_the_provider_takes() -> None:
+    async with serving(ScriptedProvider(whole("Hello"))) as upstream:
+        told = json.dumps([{"name": "own", "base_url": upstream.url, "output_limit": "max_completion_tokens"}])
+        async with Providers(load(_env_file=None, app_env="local", model_providers=told)) as providers:
+            for named in ("max_tokens", "max_completion_tokens"):
+                await providers.get("own").complete({"model": "m", "messages": [], named: 9})
+
+    assert [set(asked.body) for asked in upstream.asked] == [
+        {"model", "messages", "stream", "max_completion_tokens"}
+    ] * 2

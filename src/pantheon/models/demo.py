@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from pantheon import exact_json
-from pantheon.models.provider import Answer, Attempt, Json, Quirks
+from pantheon.models.provider import Answer, Attempt, Json
 from pantheon.models.tokens import text_tokens
 
 CALL_TOOL = "[call tool]"
@@ -19,7 +19,6 @@ _MOST_TOKENS = 4096
 
 class DemoProvider:
     name = "demo"
-    quirks = Quirks(stops_billing_on_abort=True)
 
     def __init__(self, *, pace_seconds: float = 0.02) -> None:
         self._pace = pace_seconds

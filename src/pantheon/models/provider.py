@@ -37,15 +37,8 @@ _LONGEST_WAIT = 2
 _LINGER_SECONDS = 0.25
 _TIMED_OUT = (408, 504, 524)
 _OPERATORS_FAULT = (401, 402, 403)
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _REASON = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
-
-
-@dataclass(frozen=True)
-class Quirks:
-    stops_billing_on_abort: bool = False
-    """Whether closing the connection ends what is billed. Where not, the rest is worth reading for its cost."""
-    streams_usage: bool = True
-    """Whether its streams end with usage. Where not, what was delivered has to be counted."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,6 @@ class Provider(Protocol):
     """Whoever answers. `attempts`, where a list is given, gets a line for each try, also for those that failed."""
 
     name: str
-    quirks: Quirks
 
     async def complete(self, body: Mapping[str, Any], *, attempts: list[Attempt] | None = None) -> Answer: ...
 
@@ -112,11 +104,12 @@ class HttpProvider:
         key: SecretStr | None,
         *,
         client: httpx2.AsyncClient,
-        quirks: Quirks = Quirks(),
+        output_limit: str | None = None,
         limits: Limits | None = None,
     ) -> None:
+        """`output_limit` is what it calls the limit of the output, where it takes no other name for it."""
         self.name = name
-        self.quirks = quirks
+        self._output_limit = output_limit
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._key = key
         self._client = client
@@ -141,7 +134,7 @@ class HttpProvider:
     async def _tries(self, body: Json, attempts: list[Attempt] | None) -> AsyncGenerator[Json]:
         """What the first try that answers gives. Once the caller has anything of it, there is no other try."""
         deadline = monotonic() + self._limits.total_seconds
-        content = exact_json.dumps(body).encode()
+        content = exact_json.dumps(self._in_its_words(body)).encode()
         for pause in (*self._limits.retry_seconds, None):
             handed_on = False
             seen = _Try()
@@ -162,6 +155,11 @@ class HttpProvider:
                 if attempts is not None:
                     attempts.append(seen.attempt())
             await asyncio.sleep(wait)
+
+    def _in_its_words(self, body: Json) -> Json:
+        if self._output_limit is None:
+            return body
+        return {self._output_limit if name in _OUTPUT_LIMITS else name: value for name, value in body.items()}
 
     async def _once(self, content: bytes, deadline: float, seen: "_Try", *, streams: bool) -> AsyncGenerator[Json]:
         async with self._answer(content, deadline) as response:

@@ -4,7 +4,7 @@ from typing import Self
 
 from pantheon.errors import ModelNotFoundError
 from pantheon.models.demo import DemoProvider
-from pantheon.models.provider import HttpProvider, Limits, Provider, Quirks, shared_client
+from pantheon.models.provider import HttpProvider, Limits, Provider, shared_client
 from pantheon.settings import Settings
 
 
@@ -19,7 +19,6 @@ class Providers:
         self._client = shared_client(limits)
         self._by_name: dict[str, Provider] = {"demo": DemoProvider()}
         if settings.openrouter_api_key is not None:
-            # Whether a stop ends what is billed depends on whom OpenRouter hands the call on to.
             self._by_name["openrouter"] = HttpProvider(
                 "openrouter",
                 settings.openrouter_base_url,
@@ -33,7 +32,7 @@ class Providers:
                 told.base_url,
                 told.api_key,
                 client=self._client,
-                quirks=Quirks(told.stops_billing_on_abort, told.streams_usage),
+                output_limit=told.output_limit,
                 limits=limits,
             )
 
