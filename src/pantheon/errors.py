@@ -237,6 +237,11 @@ class UnsupportedFileError(InvalidInputError):
     code = "unsupported_file"
 
 
+class RequestTooLargeError(CallerError):
+    code = "request_too_large"
+    detail = "The request is too large."
+
+
 class FileTooLargeError(CallerError):
     code = "file_too_large"
     detail = "A file may have at most 10 MB."

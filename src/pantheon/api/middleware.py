@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import NamedTuple
 
 import structlog
@@ -14,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pantheon import metrics
-from pantheon.api.problems import problem
+from pantheon.api.problems import problem_of
+from pantheon.errors import RequestTooLargeError
 from pantheon.ids import uuid7
 from pantheon.tracing import span
 
@@ -33,7 +33,6 @@ _HEADERS = {
 """What an answer carries that does not say otherwise."""
 
 _STRICT_TRANSPORT = {b"strict-transport-security": b"max-age=31536000"}
-_TOO_LARGE = HTTPStatus(413).name.lower()
 
 
 class RequestMiddleware:
@@ -127,10 +126,10 @@ class BodyLimitMiddleware:
         left, seconds = self._limits.get(scope["path"], self._limit), self._seconds
         if self._uploads is not None and self._uploads.path.fullmatch(scope["path"]):
             left, seconds = self._uploads.limit, self._uploads.seconds
+        too_large = RequestTooLargeError(f"The request is too large: it may have at most {left} bytes.")
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > left:
-            response = problem(413, code=_TOO_LARGE, detail=HTTPStatus(413).phrase)
-            await response(scope, receive, send)
+            await problem_of(too_large)(scope, receive, send)
             return
 
         deadline = asyncio.get_running_loop().time() + seconds
@@ -147,7 +146,8 @@ class BodyLimitMiddleware:
             more = bool(message.get("more_body"))
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(413)
+                # FastAPI lets only its own errors through.
+                raise HTTPException(413, too_large.message)
             return message
 
         await self._app(scope, receive_within_limits, send)

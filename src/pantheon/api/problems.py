@@ -38,6 +38,7 @@ STATUS: dict[type[PantheonError], int] = {
     errors.IdempotencyInProgressError: 409,
     errors.EmailTakenError: 409,
     errors.LinkInvalidError: 410,
+    errors.RequestTooLargeError: 413,
     errors.FileTooLargeError: 413,
     errors.RoomFullError: 413,
     errors.InvalidInputError: 422,
@@ -66,6 +67,11 @@ STATUS: dict[type[PantheonError], int] = {
     errors.DatabaseUnavailableError: 503,
     errors.NotReadyError: 503,
 }
+
+_CODES = {413: errors.RequestTooLargeError.code}
+"""Of what a framework refuses. This status has another name in each version of Python."""
+
+_BY_CODE = {kind.code: kind for kind in reversed(STATUS)}
 
 DESCRIPTION: dict[str, Any] = {
     "description": "What went wrong, as problem details (RFC 9457).",
@@ -109,6 +115,11 @@ def status_of(error: PantheonError) -> int:
     return STATUS[type(error)]
 
 
+def error_named(code: str) -> type[PantheonError]:
+    """Which error this is the code of."""
+    return _BY_CODE[code]
+
+
 def problem_of(error: PantheonError) -> ProblemResponse:
     status = status_of(error)
     if status == 500:
@@ -148,7 +159,7 @@ def install(app: FastAPI) -> None:
 
     async def on_http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = HTTPStatus(error.status_code).name.lower()
+        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return problem(error.status_code, code=code, detail=str(error.detail), headers=error.headers)
 
     async def on_any_error(_: Request, error: Exception) -> Response:
