@@ -29,7 +29,7 @@ async def test_an_answer_comes_in_openais_shape_with_what_it_cost(door: Door) ->
         "total_tokens": 17,
         "prompt_tokens_details": {"cached_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 2},
-        "cost": 123,
+        "cost": 0.987654321,
     }
     door.plays(whole("One two.", told))
     raw = await door.openai.chat.completions.with_raw_response.create(**asked(temperature=0.5, user="ada", store=False))
@@ -48,7 +48,7 @@ async def test_an_answer_comes_in_openais_shape_with_what_it_cost(door: Door) ->
     # 12 nanocredits for the input and 50 for the output, exactly; what the provider takes is not shown.
     assert '"cost":0.000000062,' in raw.text
     assert '"cost_details":{"quality":"provider"}' in raw.text
-    assert "123" not in raw.text
+    assert "987654321" not in raw.text
     assert receipt["charged"] == 62
     assert UUID(raw.headers["x-pantheon-receipt"]) == receipt["id"]
     assert "x-pantheon-max-tokens" not in raw.headers
@@ -64,7 +64,7 @@ async def test_an_answer_comes_in_openais_shape_with_what_it_cost(door: Door) ->
         "stream": False,
     }
     [call] = door.calls
-    [key] = door.installation.rows("SELECT id FROM api_keys")
+    [key] = door.installation.rows("SELECT id FROM api_keys WHERE user_id = %s", door.metering.user_id)
     assert call["api_key_id"] == key["id"]
 
 

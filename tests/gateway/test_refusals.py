@@ -194,9 +194,13 @@ async def test_whatever_is_wrong_is_said_as_openai_says_it(door: Door) -> None:
     assert (await error("POST", "/v1/chat/completions", 400, json=asked(web_search_options={})))["param"] == (
         "web_search_options"
     )
-    assert (await error("POST", "/v1/chat/completions", 413, content=b" " * (8 * 2**20 + 1)))["code"]
+    large = await error("POST", "/v1/chat/completions", 413, content=b" " * (8 * 2**20 + 1))
+    assert (large["code"], large["message"]) == (
+        "request_too_large",
+        "The request is too large: it may have at most 8388608 bytes.",
+    )
     long = asked(messages=[{"role": "user", "content": "Hello there. " * 2_500}])
-    assert (await error("POST", "/v1/chat/completions", 422, json=long))["code"] == "context_budget_exceeded"
+    assert (await error("POST", "/v1/chat/completions", 400, json=long))["code"] == "context_length_exceeded"
     # Elsewhere errors stay problem details.
     elsewhere = await client.get("/api/v1/no-such-thing")
     assert elsewhere.headers["content-type"] == "application/problem+json"

@@ -70,12 +70,36 @@ def test_what_is_understood_is_passed_on_as_it_is(changes: dict[str, Any]) -> No
 
 
 def test_what_concerns_only_us_is_not_passed_on() -> None:
-    ours = {"user": "ada", "metadata": {"a": "b"}, "store": False, "n": 1, "temperature": None}
+    ours = {
+        "user": "ada",
+        "safety_identifier": "ada",
+        "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h",
+        "metadata": {"a": "b"},
+        "modalities": ["text"],
+        "service_tier": "auto",
+        "store": False,
+        "n": 1,
+        "temperature": None,
+        "functions": None,
+        "no_such_thing": None,
+    }
     body = {"model": ALIAS, "messages": HELLO, "stream": True, **ours, "stream_options": {"include_usage": True}}
     read = read_chat_request(json.dumps(body).encode())
 
     assert read.body == {"model": ALIAS, "messages": HELLO, "stream": True}
     assert (read.streams, read.wants_usage) == (True, True)
+
+
+def test_what_answers_carry_may_be_sent_back() -> None:
+    """Empty lists and nulls, as some providers add them and others refuse them, are left out."""
+    empty = {"tool_calls": [], "refusal": None, "annotations": [], "audio": None, "function_call": None}
+    signed = {"extra_content": {"google": {"thought_signature": "s"}}}
+    calls = {"role": "assistant", "content": None, "tool_calls": [ASSISTANT_CALLS["tool_calls"][0] | signed], **signed}
+    messages = [{"role": "assistant", "content": "x", **empty}, calls, {"role": "user", "content": "y"}]
+    read = read_chat_request(json.dumps({"model": ALIAS, "messages": messages}).encode())
+
+    assert read.body["messages"] == [{"role": "assistant", "content": "x"}, *messages[1:]]
 
 
 def test_numbers_keep_their_digits() -> None:
@@ -88,8 +112,11 @@ def test_numbers_keep_their_digits() -> None:
 REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"web_search_options": {}}, "web_search_options", "The parameter web_search_options is not supported here."),
     ({"models": ["a"]}, "models", "not supported"),
-    ({"service_tier": "priority"}, "service_tier", "not supported"),
-    ({"modalities": ["audio"]}, "modalities", "not supported"),
+    ({"service_tier": "priority"}, "service_tier", "'auto' or 'default'"),
+    ({"modalities": ["audio"]}, "modalities[0]", "'text'"),
+    ({"functions": [{"name": "f"}]}, "functions", "not supported here. Use tools."),
+    ({"function_call": "auto"}, "function_call", "Use tool_choice."),
+    ({"model": None}, "model", "missing"),
     ({"n": 2}, "n", "less than or equal to 1"),
     ({"n": True}, "n", "valid integer"),
     ({"store": True}, None, "store must be false"),
@@ -139,6 +166,12 @@ REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
     ({"messages": [{"role": "user", "content": 1.5}]}, "messages[0].content", "must be a text"),
     ({"messages": [{"role": "user", "content": "x", "extra": 1}]}, "messages[0].extra", "not supported"),
     ({"messages": [{"role": "assistant", "content": None}]}, "messages[0]", "content or tool_calls"),
+    ({"messages": [{"role": "assistant", "tool_calls": []}]}, "messages[0]", "content or tool_calls"),
+    (
+        {"messages": [{"role": "assistant", "content": "x", "extra_content": {"type": "image_url"}}]},
+        "messages[0].extra_content.google",
+        "missing",
+    ),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id", "missing"),
     ({"messages": user()}, "messages[0].content", "at least 1"),
     ({"messages": user({"type": "input_audio", "input_audio": {}})}, "messages[0].content[0]", "not supported"),

@@ -165,11 +165,13 @@ async def test_no_id_breaks_a_route(installation: Installation, subtests: pytest
 async def test_other_sites_get_no_permission_and_named_ones_get_no_cookie(install: Install, origin: str) -> None:
     """T-201."""
     async with install(api_cors_allowed_origins="https://app.example", worker=False) as installation:
-        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-        for path in ("/api/v1/auth/me", "/api/v1/users/me/wallet/top-up", "/webhooks/stripe"):
+        sent = "authorization, content-type, idempotency-key, x-stainless-lang"
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
+        for path in ("/api/v1/auth/me", "/api/v1/users/me/wallet/top-up", "/webhooks/stripe", "/v1/chat/completions"):
             refused = await installation.client.options(path, headers={"Origin": origin, **asked})
             named = await installation.client.options(path, headers={"Origin": "https://app.example", **asked})
 
             assert "access-control-allow-origin" not in refused.headers
+            assert named.status_code == 200
             assert named.headers["access-control-allow-origin"] == "https://app.example"
             assert "access-control-allow-credentials" not in named.headers

@@ -54,8 +54,16 @@ def create_api(runtime: Runtime) -> FastAPI:
             # Pages of other sites call with a token. Cookies are for our own.
             allow_credentials=False,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["Idempotency-Replayed", "Retry-After", "X-Pantheon-Receipt", "X-Request-Id"],
+            # OpenAI's library sends a dozen of its own.
+            allow_headers=["*"],
+            expose_headers=[
+                "Idempotency-Replayed",
+                "Retry-After",
+                "X-Pantheon-Max-Tokens",
+                "X-Pantheon-Receipt",
+                "X-Request-Id",
+                "X-Should-Retry",
+            ],
         )
     price_lists = (admin_rate_cards.PATH, f"{admin_rate_cards.PATH}/preview", "/admin/prices/preview")
     sizes = {webhooks.PATH: webhooks.MAX_BODY_BYTES, **dict.fromkeys(price_lists, admin_rate_cards.MAX_BODY_BYTES)}

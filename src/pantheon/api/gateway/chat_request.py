@@ -37,6 +37,8 @@ MAX_DEPTH = 40
 MAX_PARTS = 20_000
 """Of all of them together, and soon."""
 _DECIMALS = 18
+_INSTEAD = {"functions": "tools", "function_call": "tool_choice"}
+"""What OpenAI replaced these with."""
 
 _IMAGE = re.compile(r"https://[^\s]{1,4096}|data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
 
@@ -150,10 +152,21 @@ class FunctionCall(_Strict):
     arguments: Text
 
 
+class ThoughtSignature(_Strict):
+    thought_signature: Text
+
+
+class ExtraContent(_Strict):
+    """What Google adds to its answers and wants to see again."""
+
+    google: ThoughtSignature
+
+
 class ToolCall(_Strict):
     id: Annotated[Text, Field(min_length=1, max_length=256)]
     type: Literal["function"]
     function: FunctionCall
+    extra_content: ExtraContent | None = None
     index: Annotated[int, Field(ge=0, le=1_000)] | None = Field(None, exclude=True)
 
 
@@ -189,13 +202,20 @@ class AssistantMessage(_Strict):
     content: _content(OwnPart) | None = None  # type: ignore[valid-type]
     refusal: Text | None = None
     name: Name | None = None
-    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=MAX_TOOLS)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS)] | None = None
+    extra_content: ExtraContent | None = None
     reasoning: Text | None = None
     reasoning_content: Text | None = None
     reasoning_details: Annotated[list[ReasoningDetail], Field(max_length=1_000)] | None = None
     annotations: list[Any] | None = Field(None, exclude=True)
-    audio: None = Field(None, exclude=True)
-    function_call: None = Field(None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_empty(cls, value: Any) -> Any:
+        # As in `"tool_calls": []`: some providers answer so, and others refuse to be sent it.
+        if not isinstance(value, dict):
+            return value
+        return {name: part for name, part in value.items() if name == "content" or part not in (None, [])}
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -333,7 +353,14 @@ class ChatRequest(_Strict):
     n: Annotated[int, Field(ge=1, le=1, description="Only 1: each answer is a call, with a receipt.")] | None = Field(
         None, exclude=True
     )
+    service_tier: Annotated[Literal["auto", "default"], Field(description="No other.")] | None = Field(
+        None, exclude=True
+    )
+    modalities: list[Literal["text"]] | None = Field(None, exclude=True)
     user: Annotated[Text, Field(max_length=512)] | None = Field(None, exclude=True)
+    safety_identifier: Annotated[Text, Field(max_length=512)] | None = Field(None, exclude=True)
+    prompt_cache_key: Annotated[Text, Field(max_length=512)] | None = Field(None, exclude=True)
+    prompt_cache_retention: Annotated[Text, Field(max_length=64)] | None = Field(None, exclude=True)
     metadata: Annotated[dict[str, Text], Field(max_length=16)] | None = Field(None, exclude=True)
     store: Annotated[bool, Field(description="Only false.")] | None = Field(None, exclude=True)
 
@@ -370,14 +397,14 @@ def read_chat_request(raw: bytes) -> Asked:
     if not isinstance(value, dict):
         raise CallerError("The body must be a JSON object.")
     try:
-        chat = ChatRequest.model_validate(value)
+        # Null is how some clients say that they ask for nothing.
+        chat = ChatRequest.model_validate({name: part for name, part in value.items() if part is not None})
     except ValidationError as error:
         # Without the error itself, which knows what was written.
         raise _refusal(error) from None
     if not ALIAS.fullmatch(chat.model):
         raise ModelNotFoundError
-    told = chat.model_dump(exclude_unset=True, by_alias=True).items()
-    body = {name: part for name, part in told if part is not None}
+    body = chat.model_dump(exclude_unset=True, by_alias=True)
     options = chat.stream_options
     return Asked(body, bool(chat.stream), options is not None and bool(options.include_usage))
 
@@ -387,7 +414,8 @@ def _refusal(error: ValidationError) -> CallerError:
     param = _path(first["loc"])
     said = first["msg"].removeprefix("Value error, ").rstrip(".")
     if first["type"] == "extra_forbidden":
-        return CallerError(f"The parameter {param} is not supported here.", param=param)
+        instead = f" Use {_INSTEAD[param]}." if param in _INSTEAD else ""
+        return CallerError(f"The parameter {param} is not supported here.{instead}", param=param)
     if first["type"] == "missing":
         return CallerError(f"The parameter {param} is missing.", param=param)
     if first["type"].startswith("union_tag"):

@@ -18,6 +18,8 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_OPENAIS = {"context_budget_exceeded": (400, "context_length_exceeded")}
+"""Where clients look for OpenAI's own code: at this one they shorten the conversation and send it again."""
 
 DESCRIPTION: dict[str, Any] = {
     "description": "What went wrong, as OpenAI says it. `code` is one of ours.",
@@ -46,16 +48,17 @@ DESCRIPTION: dict[str, Any] = {
 
 def error_of(error: PantheonError, **extras: Any) -> dict[str, Any]:
     """As the body of an answer, or an event in a stream."""
-    return _translated(loads(bytes(problem_of(error).body)) | extras)
+    return _translated(loads(bytes(problem_of(error).body)) | extras)[1]
 
 
-def _translated(problem: Mapping[str, Any]) -> dict[str, Any]:
-    status = problem["status"]
+def _translated(problem: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Status and body."""
+    status, code = _OPENAIS.get(problem["code"], (problem["status"], problem["code"]))
     kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
     known = ("title", "status", "detail", "type", "param", "code")
     extras = {name: value for name, value in problem.items() if name not in known}
-    named = {"message": problem["detail"], "type": kind, "param": problem.get("param"), "code": problem["code"]}
-    return {"error": named | extras}
+    named = {"message": problem["detail"], "type": kind, "param": problem.get("param"), "code": code}
+    return status, {"error": named | extras}
 
 
 class OpenAIErrorsMiddleware:
@@ -75,10 +78,11 @@ class OpenAIErrorsMiddleware:
             if message["type"] == "http.response.start" and _PROBLEM in message["headers"]:
                 held = message
             elif held is not None:
-                body = exact_json.dumps(_translated(loads(message["body"]))).encode()
+                status, error = _translated(loads(message["body"]))
+                body = exact_json.dumps(error).encode()
                 ours = {b"content-type": b"application/json", b"content-length": str(len(body)).encode()}
                 kept = [(name, value) for name, value in held["headers"] if name not in ours]
-                await send({**held, "headers": [*kept, *ours.items()]})
+                await send({**held, "status": status, "headers": [*kept, *ours.items()]})
                 await send({**message, "body": body})
                 held = None
             else:
