@@ -158,6 +158,14 @@ class Books:
                     "UPDATE wallets SET next_expiry_at = now() - interval '1 hour' WHERE id = %s", [grant.wallet_id]
                 )
 
+    def set_clock(self, at: datetime) -> None:
+        """The time of the books stays there, in this test's own database."""
+        with psycopg.connect(self.owner_url) as connection:
+            connection.execute(
+                "CREATE OR REPLACE FUNCTION ledger_now() RETURNS timestamptz LANGUAGE sql VOLATILE"  # type: ignore[arg-type]
+                f" SET search_path = public, pg_temp AS $$ SELECT '{at.isoformat()}'::timestamptz $$"
+            )
+
     def let_hold_run_out(self, hold: UUID) -> None:
         with psycopg.connect(self.owner_url) as connection:
             connection.execute(

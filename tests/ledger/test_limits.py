@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from uuid import UUID
 
 import psycopg
@@ -111,6 +112,27 @@ async def test_limits_of_the_user_and_of_an_owner_stand_side_by_side_and_the_tig
     assert ended.code == "ok"
     assert (await books.draw(hold, 21))[1].code == "over_limit:wallet:day"
     assert (await books.draw(hold, 20))[1].code == "ok"
+
+
+async def test_a_period_begins_anew_and_what_was_drawn_in_one_is_spent_in_that_one(books: Books, wallet: UUID) -> None:
+    await books.grant(wallet, 1000)
+    hold, _ = await books.hold(wallet, 1000, expires_at=datetime(2100, 1, 1, tzinfo=UTC))
+    await books.limit(wallet, 50, period="month")
+    books.set_clock(datetime(2099, 1, 31, 23, 59, 59, tzinfo=UTC))
+    late, _ = await books.draw(hold, 40)
+    assert (await books.draw(hold, 11))[1].code == "over_limit:wallet:month"
+
+    books.set_clock(datetime(2099, 2, 1, tzinfo=UTC))
+    draw, drawn = await books.draw(hold, 50)
+    assert drawn.code == "ok"
+    assert (await books.draw(hold, 1))[1].code == "over_limit:wallet:month"
+    await books.settle(late, 35)
+    await books.settle(draw, 20)
+
+    assert await books.select("SELECT reserved, spent FROM spend_counters ORDER BY period_from OFFSET 1") == [
+        (0, 35),
+        (0, 20),
+    ]
 
 
 async def test_a_new_limit_counts_what_its_period_has_seen(books: Books, wallet: UUID, hold: UUID) -> None:

@@ -21,11 +21,13 @@ from pantheon.errors import (
 )
 from pantheon.ledger import post
 from pantheon.models.tokens import input_tokens, most_input_tokens
-from pantheon.money.rate_card import Rate
-from pantheon.turns.admit_call import GRACE, LONGEST_CALL
+from pantheon.money.rate_card import MAX_MULTIPLIER, Rate
+from pantheon.turns.admit_call import GRACE, LEAST_OUTPUT, LONGEST_CALL
 from pantheon.turns.metered_call import MeteredCall
+from pantheon.turns.publish_rate_card import publish_rate_card
+from pantheon.turns.rate_cards import view_rate_card
 from pantheon.turns.recover_calls import recover_calls
-from tests.installation import Installation, eventually
+from tests.installation import TEST, Installation, eventually
 from tests.models.scripted_provider import DONE, Script, answered, delta, event, streamed, whole
 from tests.turns.metering import ALIAS, HELLO, MODEL, PRICES, Metering, metering
 
@@ -103,6 +105,11 @@ async def test_short_funds_make_the_answer_shorter(install: Install) -> None:
         assert call.max_output == 300
         await text_of(call)
         assert m.provider.asked[0].body["max_tokens"] == 300
+
+
+async def test_an_answer_of_256_tokens_is_worth_beginning(install: Install) -> None:
+    async with metering(install, streamed("x"), funds=MOST + 3 + LEAST_OUTPUT * 10) as m:
+        assert (await m.start(max_tokens=900)).max_output == LEAST_OUTPUT == 256
 
 
 async def test_a_call_that_could_say_less_than_is_worth_saying_is_refused_before_anybody_is_asked(
@@ -320,6 +327,48 @@ async def test_an_answer_that_makes_no_sense_ends_the_call_and_settles_it(instal
 
         await m.ended()
         assert m.balances in [(10**6, 0), (10**6 - COUNTED - 10, 0)]
+
+
+async def _all_changes(m: Metering) -> None:
+    """Prices a hundred times as high, and nothing is enforced any more."""
+    database = m.installation.runtime.database
+    card = await view_rate_card(database)
+    changed = [
+        replace(model, rate=replace(model.rate, multiplier=MAX_MULTIPLIER)) if model.alias == ALIAS else model
+        for model in card.models
+    ]
+    await publish_rate_card(database, TEST, models=changed, based_on=card.version, note="test", confirmed=[ALIAS])
+    m.installation.execute("INSERT INTO enforcement_override (mode) VALUES ('off')")
+
+
+async def test_a_call_is_paid_by_what_was_in_force_when_it_began(install: Install) -> None:
+    waits = asyncio.Event()
+    answer = streamed("one", usage={"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}).parts
+    async with metering(install, Script([waits, *answer])) as m:
+        call = await m.start()
+        version = (await view_rate_card(m.installation.runtime.database)).version
+        await _all_changes(m)
+        waits.set()
+        await text_of(call)
+
+        [receipt] = m.receipts
+        assert (receipt["charged"], receipt["body"]["rate_card_version"]) == (39, version)
+        # The next one is free of charge, at the new prices.
+        await text_of(await m.start())
+        assert [line["amount"] for line in m.receipts[1]["body"]["lines"]] == [900, 3000, -3900]
+        assert m.balances == (10**6 - 39, 0)
+
+
+async def test_the_recovery_settles_by_what_was_in_force_when_the_call_began(install: Install) -> None:
+    async with metering(install, Script([asyncio.Event()]), worker=False) as m:
+        call = await m.start()
+        m.installation.execute("UPDATE calls SET delivered_output = 2")
+        await _all_changes(m)
+        _is_overdue(m)
+        await recover_calls(m.installation.runtime.database)
+
+        assert [receipt["charged"] for receipt in m.receipts] == [COUNTED + 20]
+        call.leave()
 
 
 async def test_attempts_are_listed_and_only_the_one_that_answered_is_charged(install: Install) -> None:

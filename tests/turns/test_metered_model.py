@@ -4,14 +4,17 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
 
+from pantheon import clock
 from pantheon.errors import InsufficientCreditsError, ProviderUnavailableError
+from pantheon.turns.admit_call import GRACE
 from pantheon.turns.metered_model import MeteredModel
-from tests.installation import Installation, eventually
+from tests.installation import Installation
 from tests.models.scripted_provider import DONE, USAGE, Script, answered, delta, event, streamed, whole
 from tests.turns.metering import ALIAS, Metering, metering
 
@@ -84,17 +87,12 @@ async def test_the_error_of_a_provider_is_the_one_that_everybody_else_gets(insta
             await agent.run("Hello", model=model_of(m))
 
 
-async def test_an_agent_whose_call_is_stopped_before_it_answers_is_told_so(install: Install) -> None:
+async def test_an_agent_whose_time_is_over_before_it_is_answered_is_told_so(install: Install) -> None:
     async with metering(install, Script([asyncio.Event()])) as m:
-        asking = asyncio.create_task(agent.run("Hello", model=model_of(m)))
-
-        async def asked() -> bool:
-            return bool(m.provider.asked)
-
-        await eventually(asked)
-        await m.installation.runtime.meter.close()
+        ends = clock.now() + GRACE + timedelta(seconds=0.5)
+        run = await m.installation.runtime.meter.open_run(m.user_id, cap=10**5, least=1, expires_at=ends)
         with pytest.raises(ProviderUnavailableError):
-            await asking
+            await agent.run("Hello", model=model_of(m, run=run))
 
 
 async def test_the_demo_model_needs_no_key(install: Install) -> None:
