@@ -4,6 +4,7 @@ import json
 
 from pantheon.db.engine import Database
 from tests.cli.conftest import Run
+from tests.conftest import on
 from tests.installation import Installation
 
 
@@ -56,3 +57,17 @@ def test_programs_read_which_revision_the_database_is_at(run: Run, database: Dat
     shown = run("db", "status", "--json")
     answer = json.loads(shown.stdout)
     assert shown.returncode == 0 and answer["database"] == answer["expected"]
+
+
+def test_an_empty_database_is_named_and_what_to_do(run: Run, environment: dict[str, str]) -> None:
+    # Every server has it, and nothing is in it.
+    environment["DATABASE_URL"] = on(environment["DATABASE_URL"], "postgres")
+
+    status, users = run("db", "status", "--json"), run("users", "list")
+
+    assert (status.returncode, json.loads(status.stdout)["database"]) == (1, None)
+    assert (users.returncode, users.stdout) == (1, "")
+    assert users.stderr == (
+        'pantheon: the database does not fit: relation "users" does not exist;'
+        " `pantheon db status` says whether it has to be migrated\n"
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """An error that we know ends the command with its message and status 1, without a traceback."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import OperationalError, ProgrammingError
 
     from pantheon.db.backup import BackupError
     from pantheon.db.embedded import EmbeddedServerError
@@ -26,6 +26,11 @@ def errors_shown() -> Iterator[None]:
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[-1]
         typer.secho(f"pantheon: the database of DATABASE_URL cannot be used: {reason}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+    except ProgrammingError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        advice = "`pantheon db status` says whether it has to be migrated"
+        typer.secho(f"pantheon: the database does not fit: {reason}; {advice}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
     except (PantheonError, EmbeddedServerError, BackupError) as error:
         typer.secho(f"pantheon: {error}", fg=typer.colors.RED, err=True)

@@ -84,7 +84,9 @@ def difference(found: str | None) -> str:
 
 
 async def revision(tx: Tx) -> str | None:
-    """The revision that the database is at."""
+    """The revision that the database is at; None for an empty one."""
+    if not await tx.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+        return None
     found: str | None = await tx.scalar(text("SELECT version_num FROM alembic_version"))
     return found
 

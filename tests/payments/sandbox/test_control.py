@@ -169,16 +169,17 @@ async def test_without_a_sandbox_a_command_says_what_to_do(tmp_path: Path) -> No
 
 
 def test_the_address_is_for_its_owner_only(tmp_path: Path) -> None:
-    assert read_address(tmp_path) is None
+    home = tmp_path / "not" / "made"
+    assert read_address(home) is None
     address = Address(url="http://127.0.0.1:1", secret_key="sk_1", publishable_key="pk_1", webhook_secret="whsec_1")
-    path = write_address(tmp_path, address)
-    assert read_address(tmp_path) == address
-    assert oct(path.stat().st_mode & 0o777) == "0o600"
-    assert [found.name for found in tmp_path.iterdir()] == ["sandbox.json"]
+    path = write_address(home, address)
+    assert read_address(home) == address
+    assert [oct(found.stat().st_mode & 0o777) for found in (path, home)] == ["0o600", "0o700"]
+    assert [found.name for found in home.iterdir()] == ["sandbox.json"]
     assert "sk_1" not in repr(address)
     assert "whsec_1" not in repr(address)
     path.write_text("{")
-    assert read_address(tmp_path) is None
+    assert read_address(home) is None
 
 
 def test_help_loads_no_heavy_module() -> None:

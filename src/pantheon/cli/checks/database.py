@@ -5,7 +5,7 @@ from sqlalchemy import text
 from pantheon import clock
 from pantheon.cli.checks import Finding, failed, ok, skewed, warning
 from pantheon.db.engine import Database, Tx
-from pantheon.db.migrate import ROLE_SETTINGS, difference, head
+from pantheon.db.migrate import ROLE_SETTINGS, difference, head, revision
 from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
 
 _VERSIONS = range(15, 19)
@@ -59,8 +59,7 @@ async def _version(tx: Tx) -> Finding:
 
 
 async def _schema(tx: Tx) -> Finding:
-    exists = await tx.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
-    found = await tx.scalar(text("SELECT version_num FROM alembic_version")) if exists else None
+    found = await revision(tx)
     if found == head():
         return ok("schema", f"revision {found}")
     problem, _, advice = difference(found).partition(". ")

@@ -19,6 +19,8 @@ class Address:
 
 def write_address(home: Path, address: Address) -> Path:
     """Replaces the file as a whole, so that nobody reads half of it."""
+    # Where a database was given, nothing has made the home before.
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / FILE_NAME
     draft = home / f".{FILE_NAME}.{secrets.token_hex(8)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
