@@ -34,11 +34,13 @@ def _redacted(value: Any) -> Any:
 
 
 def report(_: Any, level: str, event: EventDict) -> EventDict:
-    """What is logged as an error is told to Sentry too, where it is set up and thereby imported."""
-    told = event.get("exc_info")
+    """Errors that are logged, and all that is critical, are told to Sentry, where it is set up and thereby imported."""
+    sentry, told = sys.modules.get("sentry_sdk"), event.get("exc_info")
     error = told[1] if isinstance(told, tuple) else told
-    if level in ("error", "critical") and isinstance(error, BaseException) and "sentry_sdk" in sys.modules:
-        sys.modules["sentry_sdk"].capture_exception(error)
+    if sentry is not None and level in ("error", "critical") and isinstance(error, BaseException):
+        sentry.capture_exception(error)
+    elif sentry is not None and level == "critical":
+        sentry.capture_message(event["event"], level="fatal")
     return event
 
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 FLOW = """
 import asyncio, os
 from pantheon import logs
+from pantheon.payments.check_invariants import check_invariants
 from pantheon.settings import load
 from pantheon.tracing import reporting
 from tests.installation import eventually, installed
@@ -47,6 +48,9 @@ async def main():
 
             await eventually(failed)
             i.execute("ALTER TABLE gone RENAME TO files")
+            i.execute("ALTER TABLE wallets DISABLE TRIGGER USER")
+            i.execute("UPDATE wallets SET seq = seq + 1")
+            await check_invariants(i.runtime.database)
 
 asyncio.run(main())
 """
@@ -113,7 +117,9 @@ def test_traces_name_the_route_the_job_and_the_call_and_nothing_that_was_sent(
 def test_an_error_report_tells_where_and_not_what_was_sent(receiver: Receiver, app_url: str, owner_url: str) -> None:
     run(app_url, owner_url, DSN=f"http://key@127.0.0.1:{receiver.server_port}/1")
 
-    events = [json.loads(line) for _, body in receiver.got for line in body.splitlines() if b'"exception"' in line]
+    told = [json.loads(line) for _, body in receiver.got for line in body.splitlines() if b'"event_id"' in line]
+    assert [event["message"] for event in told if event.get("level") == "fatal"] == ["invariant_broken"]
+    events = [event for event in told if "exception" in event]
     # Of a request, and of a job.
     assert [event["exception"]["values"][-1]["type"] for event in events] == ["ProgrammingError"] * 2
     for event in events:
