@@ -2,9 +2,15 @@
 connections, and the separation of roles holds there too."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -12,7 +18,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from pantheon.db.engine import Database
 from pantheon.db.migrate import migrate
+from tests.crash.processes import SECONDS, service
 from tests.deploy.pooler import PROGRAM, pooled
+from tests.installation import eventually
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Debian's pgbouncer package")
 
@@ -39,6 +47,45 @@ async def test_a_top_up_is_paid_and_credited_while_the_pool_is_shared(
         await installation.becomes(person, top_up_id, "credited")
 
         assert await installation.balance(person) != "0"
+
+
+@pytest.mark.prove
+async def test_api_and_worker_as_processes_of_their_own_take_money_spend_it_and_end_in_order(
+    app_url: str, owner_url: str, pool_url: str, tmp_path: Path
+) -> None:
+    pantheon = Path(sys.executable).with_name("pantheon")
+    async with service(app_url, owner_url, failpoints=[], database_pool_url=pool_url) as (told, beside):
+        environment = {name.upper(): str(value) for name, value in told.settings.items()}
+        environment |= {"PATH": os.defpath, "DATABASE_MIGRATION_URL": owner_url}
+        commands = ["serve", "--no-worker", "--port", str(told.port)], ["worker"]
+        processes = [subprocess.Popen([pantheon, *each], cwd=tmp_path, env=environment) for each in commands]
+        try:
+            ada = await beside.person()
+            async with httpx2.AsyncClient(base_url=told.url, headers=ada.headers, timeout=SECONDS) as client:
+
+                async def is_ready() -> bool:
+                    try:
+                        return (await client.get("/api/v1/ready")).status_code == 200
+                    except httpx2.TransportError:
+                        return False
+
+                await eventually(is_ready, seconds=SECONDS)
+                opened = await client.post("/api/v1/users/me/wallet/top-up", json={"amount_usd": "10.00"})
+                beside.sandbox.play(opened.json()["top_up_id"], "pay")
+                await beside.becomes(ada, opened.json()["top_up_id"], "credited")
+                body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+                answer = await client.post("/v1/chat/completions", json=body)
+                assert answer.status_code == 200 and answer.json()["usage"]["cost"] > 0
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            assert [await asyncio.to_thread(process.wait, SECONDS) for process in processes] == [0, 0]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        (wallet,) = beside.rows("SELECT available, held FROM wallets WHERE user_id = %s", ada.id)
+        (receipt,) = beside.rows("SELECT charged FROM receipts")
+        assert (wallet["available"], wallet["held"]) == (333_330_000_000 - receipt["charged"], 0)
 
 
 async def test_the_limits_of_the_role_hold_through_the_pooler(pool_url: str) -> None:
