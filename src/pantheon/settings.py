@@ -426,7 +426,7 @@ def _incomplete(settings: Settings) -> str | None:
     if settings.is_local:
         return None
     if settings.database_url is None:
-        return "DATABASE_URL is required outside of local"
+        return "DATABASE_URL is required outside of local (`make run` starts with APP_ENV=local)"
     if "public_url" not in settings.model_fields_set:
         return "PUBLIC_URL is required outside of local: the address at which people reach this installation"
     if settings.app_env == "production" and not settings.secure_cookies:
