@@ -106,7 +106,7 @@ class InsufficientCreditsError(CallerError):
 
 class ModelNotFoundError(NotFoundError):
     code = "model_not_found"
-    detail = "There is no such model here. GET /api/v1/models lists those that can be called."
+    detail = "There is no such model here. GET /v1/models lists those that can be called."
 
 
 class TurnInterruptedError(OutsideError):

@@ -185,7 +185,8 @@ async def test_whatever_is_wrong_is_said_as_openai_says_it(door: Door) -> None:
         assert {"message", "type", "param", "code"} <= set(found["error"])
         return found["error"]
 
-    assert (await error("GET", "/v1/no-such-thing", 404))["code"] == "not_found"
+    unknown = await error("POST", "/v1/responses", 404, json={"model": "demo", "input": "Hello"})
+    assert (unknown["code"], "use chat completions" in unknown["message"]) == ("not_found", True)
     assert (await error("POST", "/v1", 404))["code"] == "not_found"
     assert (await error("GET", "/v1/chat/completions", 405))["type"] == "invalid_request_error"
     assert (await error("POST", "/v1/chat/completions", 400, content=b"{"))["code"] == "invalid_request"

@@ -20,6 +20,9 @@ _TYPES = {
 }
 _OPENAIS = {"context_budget_exceeded": (400, "context_length_exceeded")}
 """Where clients look for OpenAI's own code: at this one they shorten the conversation and send it again."""
+_NO_ROUTE = "Not Found"
+_ROUTES = "Only POST /v1/chat/completions and GET /v1/models are here. Let your client use chat completions."
+"""For clients of OpenAI's other interfaces, such as its Responses."""
 
 DESCRIPTION: dict[str, Any] = {
     "description": "What went wrong, as OpenAI says it. `code` is one of ours.",
@@ -57,7 +60,8 @@ def _translated(problem: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
     known = ("title", "status", "detail", "type", "param", "code")
     extras = {name: value for name, value in problem.items() if name not in known}
-    named = {"message": problem["detail"], "type": kind, "param": problem.get("param"), "code": code}
+    message = _ROUTES if problem["detail"] == _NO_ROUTE else problem["detail"]
+    named = {"message": message, "type": kind, "param": problem.get("param"), "code": code}
     return status, {"error": named | extras}
 
 
