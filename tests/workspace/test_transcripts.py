@@ -21,7 +21,7 @@ Install = Callable[..., AbstractAsyncContextManager[Installation]]
 Event = tuple[int, str, Any]
 
 FOLDER = Path(__file__).parent / "transcripts"
-OF_THIS_RUN = {"agent_id", "turn_id", "receipt_id", "receipt_ids", "balance_after"}
+OF_THIS_RUN = {"agent_id", "turn_id", "message_id", "receipt_id", "receipt_ids", "balance_after"}
 
 
 async def test_a_turn_of_each_mode_goes_as_written(install: Install, subtests: pytest.Subtests) -> None:

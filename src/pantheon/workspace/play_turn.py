@@ -21,7 +21,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import UsageLimits
 
-from pantheon import clock
+from pantheon import clock, failpoints, ids
 from pantheon.db.engine import Database
 from pantheon.errors import PantheonError, ProviderUnavailableError, TurnInterruptedError, TurnTooLongError
 from pantheon.models.tokens import most_text_tokens
@@ -74,6 +74,7 @@ class _EndedError(Exception):
 @dataclass
 class _Step:
     number: int
+    message_id: UUID
     member: Member
     is_manager: bool
     model: MeteredModel
@@ -271,7 +272,7 @@ class TurnPlay:
 
     def _begin(self, member: Member, *, is_manager: bool) -> _Step:
         model = self._model(member, agent_id=None if is_manager else member.agent_id)
-        step = _Step(len(self._steps) + 1, member, is_manager, model)
+        step = _Step(len(self._steps) + 1, ids.uuid7(), member, is_manager, model)
         self._steps.append(step)
         return step
 
@@ -305,11 +306,9 @@ class TurnPlay:
             raise _EndedError
 
     async def _listen(self, step: _Step, run: Any, *, at_most: int, task: str | None) -> None:
-        asked = {} if task is None else {"task": task[:_SHOWN_OF_TOOL]}
-        alias = step.member.model_alias
-        await self._say(
-            "step_started", step=step.number, **_who(step), model_alias=alias, most=format_credits(at_most), **asked
-        )
+        told = {"model_alias": step.member.model_alias, "most": format_credits(at_most)}
+        told |= {} if task is None else {"task": task[:_SHOWN_OF_TOOL]}
+        await self._say("step_started", step=step.number, message_id=str(step.message_id), **_who(step), **told)
         async with run as heard:
             async for event in heard:
                 await self._tell(step, event)
@@ -351,12 +350,14 @@ class TurnPlay:
             await store_message(
                 self._database,
                 self.turn,
+                id=step.message_id,
                 position=self._position,
                 agent_id=None if step.is_manager else step.member.agent_id,
                 agent_name=_name(step),
                 content=step.text,
                 state=step.state,
             )
+            failpoints.reach("turn.message_stored")
         await self._say(
             "step_completed",
             step=step.number,

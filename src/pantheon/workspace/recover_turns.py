@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from pantheon import clock, ids, metrics
 from pantheon.db.engine import Database, Tx
@@ -87,20 +88,20 @@ async def _keep_what_was_said(tx: Tx, turn: Row[tuple[object, ...]], told: Seque
             continue
         position += 1
         agent_id = speakers[step]["agent_id"]
-        await tx.execute(
-            insert(messages).values(
-                id=ids.uuid7(),
-                session_id=turn.session_id,
-                turn_id=turn.id,
-                position=position,
-                role="assistant",
-                agent_id=UUID(agent_id) if agent_id else None,
-                agent_name=speakers[step]["name"],
-                content=text,
-                state="failed",
-                created_at=clock.now(),
-            )
+        message = insert(messages).values(
+            # One that was written down already, though it was not told any more, is not written a second time.
+            id=UUID(speakers[step].get("message_id", ids.uuid7().hex)),
+            session_id=turn.session_id,
+            turn_id=turn.id,
+            position=position,
+            role="assistant",
+            agent_id=UUID(agent_id) if agent_id else None,
+            agent_name=speakers[step]["name"],
+            content=text,
+            state="failed",
+            created_at=clock.now(),
         )
+        await tx.execute(message.on_conflict_do_nothing())
     return next(reversed(by_step.values()), "")
 
 

@@ -2,7 +2,7 @@ from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 
-from pantheon import clock, ids
+from pantheon import clock
 from pantheon.db.engine import Database
 from pantheon.db.tables import messages
 from pantheon.workspace.transcript import MessageState
@@ -14,6 +14,7 @@ async def store_message(
     database: Database,
     turn: OpenTurn,
     *,
+    id: UUID,
     position: int,
     agent_id: UUID | None,
     agent_name: str,
@@ -22,11 +23,11 @@ async def store_message(
 ) -> None:
     """What an agent said, once it has said it all or was stopped. The manager of a room has a name and no id.
 
-    Waits for a database that is away. What is at this position already stays: it is the same, written by a try whose
-    answer was lost, or by whoever took this process for dead.
+    Waits for a database that is away. What is stored already stays as it is: by a try whose answer was lost, or by
+    whoever took this process for dead.
     """
     message = insert(messages).values(
-        id=ids.uuid7(),
+        id=id,
         session_id=turn.session_id,
         turn_id=turn.id,
         position=position,
@@ -40,6 +41,6 @@ async def store_message(
 
     async def store() -> None:
         async with database.transaction() as tx:
-            await tx.execute(message.on_conflict_do_nothing(constraint="messages_are_numbered_within_their_turn"))
+            await tx.execute(message.on_conflict_do_nothing())
 
     await when_back(store)

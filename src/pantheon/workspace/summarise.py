@@ -69,7 +69,8 @@ def _pieces(said: Said, tokens: int) -> list[Said]:
     """What is too long to be read at once is taken apart."""
     if most_text_tokens(said.text) <= tokens:
         return [said]
-    middle = len(said.text) // 2
+    # Not within a word or a figure, where there is a space.
+    middle = said.text.rfind(" ", 0, len(said.text) // 2) + 1 or len(said.text) // 2
     halves = (replace(said, text=said.text[:middle]), replace(said, text=said.text[middle:]))
     return [piece for half in halves for piece in _pieces(half, tokens)]
 
