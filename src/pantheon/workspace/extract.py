@@ -90,7 +90,7 @@ def _docx(source: Path) -> str:
     if len(parts) > _MAX_ZIPPED_FILES or sum(part.file_size for part in parts) > _MAX_UNZIPPED_BYTES:
         raise UnreadableError("This document unpacks to more than 50 MB. Remove large pictures and send it again.")
     import docx
-    from lxml.etree import XMLSyntaxError
+    from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]
 
     try:
         return "\n".join(_blocks(docx.Document(str(source)).iter_inner_content()))
