@@ -1,6 +1,7 @@
 """`pantheon grant`, `wallet show`, `db shell` and `db status`."""
 
 import json
+from pathlib import Path
 
 from pantheon.db.engine import Database
 from tests.cli.conftest import Run
@@ -71,3 +72,16 @@ def test_an_empty_database_is_named_and_what_to_do(run: Run, environment: dict[s
         'pantheon: the database does not fit: relation "users" does not exist;'
         " `pantheon db status` says whether it has to be migrated\n"
     )
+
+
+def test_a_database_that_is_away_is_named_with_the_reason(
+    run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["DATABASE_URL"] = "postgresql://pantheon:secret-password@127.0.0.1:1/pantheon"
+
+    for command in (("users", "list"), ("backup", str(tmp_path / "x.backup"))):
+        refused = run(*command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("pantheon: the database cannot be used: connection failed")
+        assert "Connection refused" in refused.stderr and "secret-password" not in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1

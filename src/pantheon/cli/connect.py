@@ -15,26 +15,34 @@ if TYPE_CHECKING:
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """An error that we know ends the command with its message and status 1, without a traceback."""
+    import psycopg
     from sqlalchemy.exc import OperationalError, ProgrammingError
 
     from pantheon.db.backup import BackupError
     from pantheon.db.embedded import EmbeddedServerError
-    from pantheon.errors import PantheonError
+    from pantheon.errors import DatabaseUnavailableError, PantheonError
 
     try:
         yield
-    except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[-1]
-        typer.secho(f"pantheon: the database of DATABASE_URL cannot be used: {reason}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
+    except (OperationalError, DatabaseUnavailableError, psycopg.OperationalError) as error:
+        text = f"the database cannot be used: {reason_of(error)}"
     except ProgrammingError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        advice = "`pantheon db status` says whether it has to be migrated"
-        typer.secho(f"pantheon: the database does not fit: {reason}; {advice}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
+        first = str(error.orig).splitlines()[0]
+        text = f"the database does not fit: {first}; `pantheon db status` says whether it has to be migrated"
     except (PantheonError, EmbeddedServerError, BackupError) as error:
-        typer.secho(f"pantheon: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from None
+        text = str(error)
+    else:
+        return
+    typer.secho(f"pantheon: {text}", fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)
+
+
+def reason_of(error: Exception) -> str:
+    """What the database's driver said, in one line."""
+    from sqlalchemy.exc import DBAPIError
+
+    wrapped = next((each for each in (error, error.__cause__) if isinstance(each, DBAPIError)), None)
+    return " ".join(str(wrapped.orig if wrapped else error).split())
 
 
 def home_of(settings: "Settings") -> Path:

@@ -4,6 +4,7 @@ from sqlalchemy import text
 
 from pantheon import clock
 from pantheon.cli.checks import Finding, failed, ok, skewed, warning
+from pantheon.cli.connect import reason_of
 from pantheon.db.engine import Database, Tx
 from pantheon.db.migrate import ROLE_SETTINGS, difference, head, revision
 from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
@@ -28,9 +29,7 @@ async def check_database(url: str) -> list[Finding]:
                 skewed("database clock", ahead, "the database"),
             ]
     except (DatabaseBusyError, DatabaseUnavailableError) as error:
-        cause = getattr(error.__cause__, "orig", None) or error
-        reason = str(cause).strip().splitlines()[-1]
-        return [failed("database", f"cannot be used: {reason}", "Start it, or correct DATABASE_URL.")]
+        return [failed("database", f"cannot be used: {reason_of(error)}", "Start it, or correct DATABASE_URL.")]
     finally:
         await database.close()
 
