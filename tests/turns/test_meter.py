@@ -140,6 +140,14 @@ async def test_who_asks_for_little_needs_little(install: Install) -> None:
         assert refused.value.retry_after == 2
 
 
+async def test_no_more_input_is_set_aside_for_than_fits_into_the_model(install: Install) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    async with metering(install, streamed("x")) as m:
+        await m.start(messages=[{"role": "user", "content": [picture]}])
+
+        assert m.balances[1] == MODEL.context_tokens + 2 + 100 * 10 + 1
+
+
 async def test_calls_at_once_are_admitted_as_long_as_there_are_funds(install: Install) -> None:
     async with metering(install, streamed("one ", "two"), funds=5 * NEEDED) as m:
         started = await asyncio.gather(*(m.start() for _ in range(20)), return_exceptions=True)
@@ -400,18 +408,22 @@ async def test_a_frozen_wallet_starts_nothing(install: Install) -> None:
         assert m.provider.asked == []
 
 
+async def _limit_model(m: Metering, amount: int) -> None:
+    async with m.installation.runtime.database.transaction() as tx:
+        await post.set_spend_limit(
+            tx,
+            wallet_id=m.wallet_id,
+            limit_id=m.user_id,
+            scope="model",
+            scope_id=ALIAS,
+            period="day",
+            amount=amount,
+        )
+
+
 async def test_a_limit_makes_an_answer_shorter_or_refuses_it_and_is_named(install: Install) -> None:
     async with metering(install, streamed("x", usage=None)) as m:
-        async with m.installation.runtime.database.transaction() as tx:
-            await post.set_spend_limit(
-                tx,
-                wallet_id=m.wallet_id,
-                limit_id=m.user_id,
-                scope="model",
-                scope_id="scripted",
-                period="day",
-                amount=MOST + 3 + 500 * 10,
-            )
+        await _limit_model(m, MOST + 3 + 500 * 10)
         call = await m.start(max_tokens=900)
         assert call.max_output == 500
         with pytest.raises(InsufficientCreditsError) as refused:
@@ -437,9 +449,22 @@ async def test_where_only_warned_a_call_runs_and_what_is_lacking_is_the_operator
         assert [(row["charged"], row["overrun"]) for row in m.receipts] == [(20, 19), (0, 39)]
 
 
+async def test_where_only_warned_a_limit_stops_a_call_all_the_same(install: Install) -> None:
+    async with metering(install, streamed("x")) as m:
+        m.installation.execute("INSERT INTO enforcement_override (mode) VALUES ('warn')")
+        await _limit_model(m, 10)
+        with pytest.raises(InsufficientCreditsError) as refused:
+            await m.start()
+        assert (refused.value.extras["limit_source"], m.provider.asked, m.balances) == ("model", [], (10**6, 0))
+
+
 async def test_where_nothing_is_enforced_nothing_is_charged_and_the_usage_is_known(install: Install) -> None:
-    async with metering(install, streamed("x"), funds=0, credit_enforcement_enabled=False) as m:
-        await text_of(await m.start())
+    async with metering(install, streamed("x"), credit_enforcement_enabled=False) as m:
+        ends = clock.now() + GRACE + LONGEST_CALL
+        assert await m.installation.runtime.meter.open_run(m.user_id, cap=10**5, least=1, expires_at=ends) is None
+        call = await m.start()
+        assert m.balances == (10**6, 0)
+        await text_of(call)
 
         [receipt] = m.receipts
         assert (receipt["charged"], receipt["overrun"]) == (0, 0)
