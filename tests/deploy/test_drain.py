@@ -16,12 +16,13 @@ import pytest
 from openai import APIError, AsyncOpenAI
 
 from pantheon.api.server import bind, serving
+from pantheon.runtime import open_runtime
 from pantheon.users.create_api_key import create_api_key
 from pantheon.users.rights import Scope
 from pantheon.web.app import create_app
 from tests.crash.processes import free_port
 from tests.installation import NO_TLS, TEST, eventually
-from tests.models.scripted_provider import Script, delta
+from tests.models.scripted_provider import DONE, Script, delta
 from tests.turns.metering import ALIAS, HELLO
 from tests.workspace.test_turns import Install, workplace
 
@@ -140,3 +141,35 @@ async def test_streams_that_go_on_for_long_are_ended_in_order_settled_and_told(i
         assert m.balances == (10**12 - sum(receipt["charged"] for receipt in m.receipts), 0)
         assert len(m.receipts) == 3 and all(receipt["charged"] for receipt in m.receipts)
         assert {receipt["body"]["stopped_by"] for receipt in m.receipts} == {"caller", "shutdown"}
+
+
+async def test_whoever_follows_a_turn_of_another_process_is_let_go_and_the_turn_goes_on(install: Install) -> None:
+    go_on = asyncio.Event()
+    async with workplace(install, Script([delta("I say "), go_on, delta("this", "stop"), DONE])) as w:
+        session = await w.room("roundtable", "ada")
+        sending = asyncio.create_task(w.send(session, "Speak"))
+        listener, seen = bind("127.0.0.1", 0), list[str]()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with (
+            open_runtime(w.m.installation.runtime.settings) as other,
+            httpx2.AsyncClient(base_url=url, headers=w.headers, verify=NO_TLS, timeout=SECONDS) as client,
+        ):
+
+            async def follow() -> None:
+                (turn,) = w.m.installation.rows("SELECT id FROM turns")
+                async with client.stream("GET", f"/api/v1/turns/{turn['id']}/events") as answer:
+                    async for line in answer.aiter_lines():
+                        seen.append(line)
+
+            async def is_said(where: str) -> bool:
+                said = w.m.installation.rows("SELECT FROM turn_events WHERE event = 'step_delta'")
+                return bool(said if where == "there" else "event: step_delta" in seen)
+
+            async with serving(create_app(other), listener, drain_seconds=0.2, interrupt=other.interrupt):
+                await eventually(lambda: is_said("there"))
+                following = asyncio.create_task(follow())
+                await eventually(lambda: is_said("here"))
+            await following
+        go_on.set()
+        assert "event: turn_completed" not in seen
+        assert ((await sending).json())["assistant_output"] == "I say this"
