@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from pantheon.money.amounts import format_credits
 from pantheon.runtime import Runtime
 from pantheon.workspace.recover_turns import recover_turns
 from tests.crash.callers import started
@@ -73,7 +74,12 @@ async def test_a_turn_whose_process_dies_is_ended_by_another(install: Install, s
         }
         assert said == {"Ada": (ada, "failed"), **before.get(scene.mode, {})}
         # Everything that was noted is paid, nothing is held, and whoever followed has seen the end.
-        assert m.balances == (10**6 - sum(receipt["charged"] for receipt in m.receipts), 0)
+        spent = sum(receipt["charged"] for receipt in m.receipts)
+        assert m.balances == (10**6 - spent, 0)
+        assert (told["credits"], told["receipt_ids"]) == (
+            format_credits(spent),
+            [str(receipt["id"]) for receipt in m.receipts],
+        )
         assert m.installation.rows("SELECT FROM calls WHERE state = 'open'") == []
         assert m.receipts[-1]["body"]["quality"] == "estimated"
         events: list[Any] = await following

@@ -1,8 +1,10 @@
 """A message is sent over the API, and its turn shown as it happens: to its end, whatever the connection does."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -82,11 +84,12 @@ class _Following:
                 answer.read()
                 checked(answer)
             for number, event, data in _events(answer.iter_lines()):
-                self.turn_id = data.get("turn_id", self.turn_id)
-                self._teller.tell(event, data)
-                self._seen = number
-                if event in ("turn_completed", "turn_failed"):
-                    self._end = event
+                with _undisturbed():
+                    self.turn_id = data.get("turn_id", self.turn_id)
+                    self._teller.tell(event, data)
+                    self._seen = number
+                    if event in ("turn_completed", "turn_failed"):
+                        self._end = event
                 self._stop_if_wished()
         if self._end is None:
             raise _LostError
@@ -102,6 +105,16 @@ class _Following:
         if self._wish == "stop" and self.turn_id is not None:
             self._client.post(f"/turns/{self.turn_id}/stop", json={})
             self._wish = "stopped"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl+C waits for the end of the block, so that nothing is shown twice or not at all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _events(lines: Iterator[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Ends turns whose process died: what was said is kept, what was used is settled, the rest of the hold goes back."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -9,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pantheon import clock, ids, metrics
 from pantheon.db.engine import Database, Tx
-from pantheon.db.tables import calls, chat_sessions, messages, turn_events, turns, wallets
+from pantheon.db.tables import calls, chat_sessions, messages, receipts, turn_events, turns, wallets
 from pantheon.errors import DatabaseBusyError, TurnInterruptedError
 from pantheon.ledger import post
 from pantheon.money.amounts import format_credits
@@ -116,8 +117,21 @@ async def _last_event(
         "content": output,
         "code": TurnInterruptedError.code,
         "detail": TurnInterruptedError.detail,
+        **await _bill(tx, turn.id),
         "balance_after": format_credits(available),
         "low_balance": available < settings.low_balance_nanocredits,
     }
     seq = max((event.seq for event in told), default=0) + 1
     return TurnEvent(turn.id, seq, "turn_failed", data)
+
+
+async def _bill(tx: Tx, turn_id: UUID) -> dict[str, Any]:
+    """What its calls came to: those that it had settled itself, and those that were settled for it just now."""
+    paid = select(receipts.c.id, receipts.c.charged, receipts.c.body["usage"].label("usage"))
+    paid = paid.join(calls, calls.c.id == receipts.c.id).where(calls.c.turn_id == turn_id)
+    rows = (await tx.execute(paid.order_by(receipts.c.created_at, receipts.c.id))).all()
+    return {
+        "usage": {f"{name}_tokens": sum(row.usage[name] for row in rows) for name in ("input", "output")},
+        "credits": format_credits(sum(row.charged for row in rows)),
+        "receipt_ids": [str(row.id) for row in rows],
+    }
