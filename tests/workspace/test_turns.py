@@ -402,3 +402,49 @@ async def test_a_change_of_mode_begins_with_the_next_message(install: Install) -
         assert len(w.m.provider.asked) == 1
         [room] = w.m.installation.rows("SELECT current_mode, pending_mode FROM rooms")
         assert (room["current_mode"], room["pending_mode"]) == ("manual", None)
+
+
+ANOTHER = """
+    INSERT INTO turns
+        (id, session_id, turn_index, mode, roster, user_input, status, leased_by, leased_until, created_at)
+    SELECT gen_random_uuid(), %s, 0, 'manual', roster, 'x', 'running', leased_by, now() - interval '1 day', now()
+    FROM turns RETURNING id
+"""
+
+
+async def test_a_process_renews_only_the_turns_that_it_works_on(install: Install) -> None:
+    """One that bears its name, and whose work broke off, is for the recovery: else its session stayed locked."""
+    async with workplace(install, Script([asyncio.Event()])) as w:
+        it = w.m.installation
+        session, other = await w.room("manual", "ada"), await w.room("manual", "bob")
+        sending = asyncio.create_task(w.send(session, "@ada"))
+        leases = "SELECT leased_until FROM turns WHERE session_id = %s"
+
+        async def runs() -> bool:
+            return bool(it.rows(leases, session))
+
+        await eventually(runs)
+        it.execute(ANOTHER, other)
+        first = it.rows(leases, session)
+
+        async def is_renewed() -> bool:
+            return it.rows(leases, session) != first
+
+        await eventually(is_renewed)
+        assert it.rows("SELECT FROM turns WHERE session_id = %s AND leased_until > now()", other) == []
+        [turn] = it.rows("SELECT id FROM turns WHERE session_id = %s", session)
+        await w.post(f"/turns/{turn['id']}/stop")
+        await sending
+
+
+async def test_who_wants_all_of_a_turn_stopped_is_not_overruled_by_who_then_wants_less(install: Install) -> None:
+    """As two tabs may ask while another process works on it, which looks each second."""
+    async with workplace(install, streamed("x")) as w:
+        it = w.m.installation
+        await w.send(await w.room("manual", "ada"), "@ada")
+        [turn] = it.rows(ANOTHER.replace("now() - interval '1 day'", "now()"), await w.room("manual", "bob"))
+        wish = "SELECT stop_agent_key, stop_requested_at IS NOT NULL AS wished FROM turns WHERE id = %s"
+
+        for key, left in (("bob", "bob"), (None, None), ("bob", None)):
+            assert (await w.post(f"/turns/{turn['id']}/stop", agent_key=key)).status_code == 202
+            assert it.rows(wish, turn["id"]) == [{"stop_agent_key": left, "wished": True}]
