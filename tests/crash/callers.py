@@ -47,7 +47,7 @@ async def call_over_http(
     _, key = await create_api_key(
         it.database, it.settings, user_id=person.user_id, name="client", scopes=[Scope.MODELS_CALL], actor=TEST
     )
-    process = started(_serve, person, failpoint, listener)
+    process = started(serve, person, failpoint, listener)
     # Now it is the process's alone: nobody waits for an answer once that is dead.
     listener.close()
     reading = asyncio.create_task(_read(url, key, takes))
@@ -68,8 +68,9 @@ async def _read(url: str, key: str, takes: int | None) -> None:
                     return
 
 
-async def _serve(runtime: Runtime, listener: socket.socket) -> None:
-    async with serving(create_app(runtime), listener):
+async def serve(runtime: Runtime, listener: socket.socket) -> None:
+    # A thousand callers at once are slow to say what they want.
+    async with serving(create_app(runtime), listener, head_seconds=600):
         await asyncio.Event().wait()
 
 
@@ -87,9 +88,11 @@ async def _recover(runtime: Runtime) -> None:
     await recover_calls(runtime.database)
 
 
-def started(work: Callable[..., Awaitable[None]], m: Metering, failpoint: str | None, *arguments: Any) -> Any:
+def started(
+    work: Callable[..., Awaitable[None]], m: Metering, failpoint: str | None, *arguments: Any, **settings: Any
+) -> Any:
     """A process that does this with a runtime of its own, unless it dies at the failpoint."""
-    process = forks.Process(target=_run, args=(work, _settings(m), failpoint, *arguments), daemon=True)
+    process = forks.Process(target=_run, args=(work, _settings(m) | settings, failpoint, *arguments), daemon=True)
     process.start()
     return process
 
