@@ -4,15 +4,12 @@ import asyncio
 import hashlib
 import json
 import os
-import secrets
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from pantheon.db.backup import BackupError, Manifest, back_up, read_manifest, restore
 from pantheon.db.engine import Database
@@ -25,16 +22,6 @@ from tests.ledger.books import Books
 
 def silent(_: int) -> None:
     pass
-
-
-@pytest.fixture
-def fresh() -> Iterator[str]:
-    """The name of an empty database."""
-    name = f"restored_{secrets.token_hex(6)}"
-    with psycopg.connect(os.environ[OWNER_URL], autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield name
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def balances(url: str) -> list[tuple[Any, ...]]:
