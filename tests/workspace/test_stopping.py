@@ -74,6 +74,20 @@ async def test_one_agent_is_stopped_and_the_manager_goes_on_with_what_it_said(in
         await settled(w)
 
 
+async def test_a_manager_that_is_stopped_has_answered_what_it_said_so_far(install: Install) -> None:
+    scripts = [asks(("ada", "Find facts.")), streamed("Facts."), Script([delta("The ans"), asyncio.Event()])]
+    async with workplace(install, *scripts) as w:
+        session = await w.room("orchestrator", "ada")
+        turn_id, sending = await begun(w, session)
+        await heard(w, turn_id, "The ans")
+        await w.post(f"/turns/{turn_id}/stop")
+        turn = (await asyncio.wait_for(sending, 10)).json()
+
+        assert (turn["status"], turn["assistant_output"]) == ("stopped", "The ans")
+        assert await states(w, session) == [("Ada", "Facts.", "completed"), ("Manager", "The ans", "stopped")]
+        await settled(w)
+
+
 @pytest.mark.parametrize("mode", ["direct", "manual"])
 async def test_where_only_one_agent_speaks_its_stop_ends_the_turn(install: Install, mode: str) -> None:
     async with workplace(install, streamed("x")) as w:
@@ -179,6 +193,7 @@ async def test_a_turn_is_ended_while_what_was_said_before_is_summarised(install:
         assert bill["total_credits"] == turn["credits"]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("cut", [Script([delta("abc"), None]), answered({}, status=500)], ids=["cut", "refused"])
 async def test_a_provider_that_fails_in_the_middle_of_any_mode_fails_the_turn(
     install: Install, subtests: pytest.Subtests, cut: Script

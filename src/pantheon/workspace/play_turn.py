@@ -114,8 +114,10 @@ class TurnPlay:
         self._events = events
         self._tools = ToolContext(turn.user_id, turn.room_id, database, storage, search)
         self._seq = 0
+        self._saying = asyncio.Lock()
         self._position = 0
         self._steps: list[_Step] = []
+        self._spoke_last: _Step | None = None
         self._summaries: list[MeteredCall] = []
         self._summarising: asyncio.Task[Summary] | None = None
         self._recording: set[asyncio.Task[None]] = set()
@@ -321,6 +323,7 @@ class TurnPlay:
             step.begins_anew, text = False, f"\n\n{text}"
         if text:
             step.text += text
+            self._spoke_last = step
             await self._say("step_delta", step=step.number, text=text)
         elif isinstance(event, FunctionToolCallEvent) and not step.is_manager:
             arguments = _storable(event.part.args_as_json_str())[:_SHOWN_OF_TOOL]
@@ -371,19 +374,20 @@ class TurnPlay:
         await asyncio.gather(*self._recording, return_exceptions=True)
         if self.turn.run is not None:
             await self._meter.close_run(self.turn.run)
-        said = [step.text for step in self._steps if step.text]
         ending = Ending(
             status="failed" if failure else "stopped" if self._ended_by else "completed",
             failure=failure,
-            output=output or (said[-1] if said else ""),
+            output=output or (self._spoke_last.text if self._spoke_last else ""),
             bill=_bill(self._calls()),
             seq=self._seq + 1,
         )
         await end_turn(self._database, self._settings, self._events, self.turn, ending)
 
     async def _say(self, event: str, **data: Any) -> None:
-        self._seq += 1
-        await self._events.append(TurnEvent(self.turn.id, self._seq, event, data))
+        # Nobody may be shown an event before the one before it is there, whoever waits for the database meanwhile.
+        async with self._saying:
+            self._seq += 1
+            await self._events.append(TurnEvent(self.turn.id, self._seq, event, data))
 
     def _goal(self) -> str | None:
         return f"The goal of this room: {self.turn.goal}" if self.turn.goal else None
