@@ -74,7 +74,8 @@ def agent_builds(versions: int = 200) -> dict[str, float]:
         build(member)
         return (time.perf_counter() - start) * 1e6
 
-    member = Member(UUID(int=1), "bench", "Bench", "bench", "You help.", ("search", "file_read"), 1, 8192, 1000)
+    tools = ("search", "file_read")
+    member = Member(UUID(int=1), "bench", "Bench", "bench", "You help.", tools, 1, 8192, 1000, _MODEL.rate)
     first = taken(member)
     new = [replace(member, version=version) for version in range(2, versions + 2)]
     return {
