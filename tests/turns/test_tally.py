@@ -3,7 +3,8 @@
 import pytest
 
 from pantheon.models.tokens import text_tokens
-from pantheon.turns.tally import Tally
+from pantheon.money.rate_card import Usage
+from pantheon.turns.tally import Tally, delivered_part
 
 
 def at_least(*pieces: str) -> int:
@@ -31,3 +32,13 @@ def test_what_was_thought_is_counted_once_where_it_is_told_under_two_names() -> 
     tally.receive({"choices": [{"delta": {"reasoning": "thinking", "reasoning_content": "thinking"}}]})
 
     assert tally.received_bytes == len("thinking")
+
+
+@pytest.mark.parametrize(
+    ("given", "paid"),
+    [(0, Usage(input=9, cached_input=4)), (1, Usage(input=9, cached_input=4, output=21, reasoning=20))],
+)
+def test_who_was_given_nothing_pays_for_no_reasoning_either(given: int, paid: Usage) -> None:
+    told = Usage(input=9, cached_input=4, output=30, reasoning=20)
+
+    assert delivered_part(told, Tally(received_bytes=40, delivered_bytes=given)) == paid
