@@ -244,6 +244,10 @@ async def test_what_the_storage_does_not_take_is_nowhere(ada: Desk) -> None:
     assert (sent.status_code, sent.json()["code"]) == (503, "storage_unavailable")
     assert (read.status_code, read.json()["code"]) == (503, "storage_unavailable")
     assert (await ada.get(f"/rooms/{room['id']}/files"))["files"] == [made]
+    # Nor does it take the space of who tries again, and again.
+    lost = "UPDATE files SET file_size = %s WHERE room_id = %s AND stored_at IS NULL"
+    ada.it.execute(lost, 200 * MEGABYTE, room["id"])
+    await ada.file(room)
 
 
 async def test_without_a_storage_no_files_are_taken(

@@ -8,7 +8,7 @@ from pantheon import clock, ids
 from pantheon.db import jobs
 from pantheon.db.engine import Database
 from pantheon.db.tables import files
-from pantheon.errors import FileTooLargeError, NotFoundError, StorageNotConfiguredError
+from pantheon.errors import FileTooLargeError, NotFoundError, StorageNotConfiguredError, StorageUnavailableError
 from pantheon.workspace.file_types import recognise
 from pantheon.workspace.files import MAX_FILE_BYTES, File, clean_name, living, require_an_end, require_space
 from pantheon.workspace.rooms import get_room
@@ -51,7 +51,13 @@ async def add_file(
                 created_at=file.created_at,
             )
         )
-    await storage.put(content_of(file.id), content)
+    try:
+        await storage.put(content_of(file.id), content)
+    except StorageUnavailableError:
+        # Perhaps it is there all the same, so it goes the usual way, but takes no space from who tries again.
+        async with database.transaction() as tx:
+            await tx.execute(update(files).where(files.c.id == file.id).values(deleted_at=clock.now()))
+        raise
     async with database.transaction() as tx:
         await tx.execute(update(files).where(files.c.id == file.id).values(stored_at=clock.now()))
         # The room may have been deleted meanwhile.

@@ -92,7 +92,7 @@ async def require_an_end(tx: Tx, room_id: UUID, size: int) -> None:
 
     The room has to be locked. Raises RoomFullError.
     """
-    number, taken = await _used(tx, files.c.room_id == room_id)
+    number, taken = await _used(tx, files.c.room_id == room_id, files.c.stored_at.is_not(None))
     if number >= 2 * MAX_FILES or taken + size > 2 * MAX_ROOM_BYTES:
         raise RoomFullError(
             f"Too much was deleted in this room within the last {retention.KEPT.days} days, for which it is kept."
