@@ -11,7 +11,6 @@ from pantheon.db.tables import wallets
 from pantheon.models.tokens import most_text_tokens
 from pantheon.money.rate_card import most
 from pantheon.settings import Settings
-from pantheon.turns.rate_cards import model_in_force
 from pantheon.workspace.said import said_before
 from pantheon.workspace.start_turn import plan_turn
 from pantheon.workspace.transcript import TurnMode
@@ -44,11 +43,9 @@ async def estimate_turn(
         heard = sum(map(most_text_tokens, texts))
         total = 0
         for member in plan.roster:
-            found = await model_in_force(tx, member.model_alias)
-            assert found is not None
             said_at_most = min(MOST_OUTPUT, member.max_output_tokens)
             read = min(heard + most_text_tokens(member.role_prompt), member.context_tokens)
-            total += most(found[1].rate, input_tokens=read, max_output_tokens=said_at_most)
+            total += most(member.rate, input_tokens=read, max_output_tokens=said_at_most)
             heard += said_at_most
     cap = settings.turn_cap_nanocredits
     return Estimate(plan.mode, plan.roster, min(total, cap), cap, available or 0)

@@ -82,7 +82,7 @@ async def start_turn(
         if await tx.scalar(select(turns.c.id).where(*running)) is not None:
             raise _busy()
         plan = await plan_turn(tx, user_id, session_id, message, model_alias_override)
-        least = await _least_cost(tx, plan, told)
+        least = _least_cost(plan, told)
     ends_at = clock.now() + timedelta(seconds=settings.turn_max_seconds)
     run = await meter.open_run(
         user_id, cap=settings.turn_cap_nanocredits, least=least, expires_at=ends_at + GRACE + LEASE
@@ -177,21 +177,18 @@ def _tagged(agents: list[Agent], message: str) -> list[Agent]:
     return found
 
 
-async def _least_cost(tx: Tx, plan: Plan, message: str) -> int:
+def _least_cost(plan: Plan, message: str) -> int:
     """What the first answer takes at the least, so that no turn is begun that nobody could answer in."""
-    for member in plan.roster:
-        counted = most_text_tokens(message) + most_text_tokens(member.role_prompt)
+    counts = [most_text_tokens(message + (plan.goal or "")) + most_text_tokens(m.role_prompt) for m in plan.roster]
+    for member, counted in zip(plan.roster, counts, strict=True):
         if counted + LEAST_OUTPUT > member.context_tokens:
             raise ContextBudgetExceededError(
-                f"This message is about {counted} tokens, and {member.name} can read {member.context_tokens}.",
+                f"This message, with all that {member.name} is told before it, is about {counted} tokens, "
+                f"and {member.name} can read {member.context_tokens}.",
                 counted=counted,
                 context_tokens=member.context_tokens,
             )
-    first = plan.roster[0]
-    found = await model_in_force(tx, first.model_alias)
-    assert found is not None
-    counted = most_text_tokens(message) + most_text_tokens(first.role_prompt)
-    return most(found[1].rate, input_tokens=counted, max_output_tokens=LEAST_OUTPUT)
+    return most(plan.roster[0].rate, input_tokens=counts[0], max_output_tokens=LEAST_OUTPUT)
 
 
 async def _next_index(tx: Tx, session_id: UUID) -> int:

@@ -13,7 +13,7 @@ from pantheon import ids
 from pantheon.db import idempotency
 from pantheon.db.engine import Database
 from pantheon.db.tables import chat_sessions, turns
-from pantheon.errors import NotFoundError, PantheonError
+from pantheon.errors import NotFoundError
 from pantheon.settings import Settings
 from pantheon.turns.meter import Meter
 from pantheon.workspace.start_turn import start_turn
@@ -153,7 +153,8 @@ class TurnRunner:
                 continue
             try:
                 wishes = await self._renew()
-            except PantheonError as error:
+            except Exception as error:
+                # It is tried again: without it each turn would be believed dead.
                 _logger.warning("turn_leases_not_renewed", error=type(error).__name__)
                 continue
             for turn_id, agent_key in wishes:
