@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from pantheon.api.app import create_openapi
 from pantheon.api.server import bind, serving
 from pantheon.cli.checks import skewed
 from pantheon.cli.checks.deployment import check_deployment
-from pantheon.cli.checks.installation import _models, _storage, _web_search
+from pantheon.cli.checks.installation import _models, _storage, _web_search, check_installation
 from pantheon.db.migrate import migrate
 from pantheon.payments.receive_event import USED_TYPES
 from pantheon.payments.stripe.client import API_VERSION
@@ -45,6 +46,18 @@ def _environment(installation: Installation, **more: str) -> dict[str, str]:
         "STRIPE_API_BASE": settings.stripe_api_base,
         **more,
     }
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """Makes an environment that of this process, away from any .env of the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+    def here(environment: dict[str, str]) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return here
 
 
 async def _doctor(environment: dict[str, str], folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -169,18 +182,21 @@ async def test_a_refused_key_and_a_database_that_is_away_fail(installation: Inst
     assert "secret-password" not in json.dumps(found)
 
 
-async def test_a_key_restricted_to_what_is_needed_is_no_failure(installation: Installation, tmp_path: Path) -> None:
+async def test_a_key_restricted_to_what_is_needed_is_no_failure(
+    installation: Installation, here: Callable[[dict[str, str]], None]
+) -> None:
     refusal = {"error": {"type": "invalid_request_error", "message": "The provided key may not do this."}}
     listener = bind("127.0.0.1", 0)
     app = Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse(refusal, 403))])
     async with serving(app, listener):
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        code, found = await _doctor(_environment(installation, STRIPE_API_BASE=address), tmp_path)
+        here(_environment(installation, STRIPE_API_BASE=address))
+        found = {finding.check: finding for finding in await check_installation()}
 
-    assert code == 0, found
+    assert not [finding for finding in found.values() if finding.result == "failed"]
     for check, resource in {"stripe account": "Account", "stripe webhook": "Webhook Endpoints"}.items():
-        assert found[check]["result"] == "warning"
-        assert found[check]["found"] == f"this restricted key may not read {resource}"
+        assert found[check].result == "warning"
+        assert found[check].found == f"this restricted key may not read {resource}"
 
 
 async def test_wrong_settings_are_named_and_nothing_else_is_tried(tmp_path: Path) -> None:
@@ -247,15 +263,16 @@ async def test_a_deployment_of_this_code_is_the_same(installation: Installation,
 
 
 async def test_the_endpoint_of_a_deployment_is_asked_for_where_the_key_is_known(
-    installation: Installation, tmp_path: Path
+    installation: Installation, here: Callable[[dict[str, str]], None]
 ) -> None:
-    code, found = await _doctor(_environment(installation), tmp_path, "--against", installation.url)
-    assert (code, found["stripe webhook"]["result"]) == (0, "ok"), found
+    here(_environment(installation))
+    found = {finding.check: finding for finding in await check_deployment(installation.url)}
+    assert found["stripe webhook"].result == "ok", found
 
     installation.sandbox.endpoints[0] = replace(installation.sandbox.endpoints[0], url="http://127.0.0.1:1/elsewhere")
-    code, found = await _doctor(_environment(installation), tmp_path, "--against", installation.url)
-    assert (code, found["stripe webhook"]["result"]) == (1, "failed")
-    assert found["stripe webhook"]["found"] == f"none leads to {installation.url}/webhooks/stripe"
+    found = {finding.check: finding for finding in await check_deployment(installation.url)}
+    assert found["stripe webhook"].result == "failed"
+    assert found["stripe webhook"].found == f"none leads to {installation.url}/webhooks/stripe"
 
 
 async def test_an_old_deployment_behind_a_proxy_that_redirects_is_found_out() -> None:
