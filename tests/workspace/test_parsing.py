@@ -179,6 +179,26 @@ async def test_the_worker_parses_what_is_sent_and_what_fell_through(install: Ins
             await eventually(lambda: _is_parsed(ada, sent))
 
 
+async def test_the_many_files_of_one_do_not_keep_the_first_of_another_waiting(install: Install) -> None:
+    async with install(worker=False) as it:
+        ada, bob = Desk(it, await it.person()), None
+        # In the same row, as every second person is.
+        while bob is None or bob.person.id.int % 2 != ada.person.id.int % 2:
+            bob = Desk(it, await it.person(email=f"{uuid4()}@example.com"))
+        room = await ada.room()
+        first, second, third = [await ada.file(room) for _ in range(3)]
+        his = await bob.file(await bob.room())
+        [worker] = it.rows("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+
+        taken = []
+        for _ in range(4):
+            [job] = it.rows("SELECT id, args FROM procrastinate_fetch_job_v2(NULL, %s)", worker["id"])
+            taken.append(job["args"]["file_id"])
+            it.execute("DELETE FROM procrastinate_jobs WHERE id = %s", job["id"])
+
+        assert taken == [each["id"] for each in (first, his, second, third)]
+
+
 @pytest.mark.prove
 async def test_a_worker_that_is_killed_each_time_gives_up_after_three(
     app_url: str, owner_url: str, tmp_path: Path

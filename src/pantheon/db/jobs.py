@@ -20,17 +20,24 @@ PURGE = "purge"
 _PARSED_AT_ONCE = 2
 """Files, in the whole installation: each may take a minute and half a gigabyte, and nobody is charged for it."""
 
+_FILES_WAITING = text("""
+    SELECT count(*) FROM files
+    WHERE user_id = :user_id AND stored_at IS NOT NULL AND deleted_at IS NULL AND parse_status IN ('pending', 'parsing')""")
+
 _manager = JobManager(connector=PsycopgConnector())
 
 
 async def defer_parse_file(tx: Tx, file_id: UUID, *, user_id: UUID) -> None:
     """Wakes a worker once `tx` has committed, and never if it does not."""
+    waiting = await tx.scalar(_FILES_WAITING, {"user_id": user_id})
     deferrer = configure_task(
         name=PARSE_FILE,
         job_manager=_manager,
+        # Behind all other work, and behind the first files of those who sent fewer.
+        priority=-int(waiting or 0),
         # At most one job waits for a file.
         queueing_lock=f"{PARSE_FILE}:{file_id}",
-        # Jobs with the same lock run one after the other, so that one user's files leave room for those of others.
+        # Jobs with the same lock run one after the other.
         lock=f"{PARSE_FILE}:{user_id.int % _PARSED_AT_ONCE}",
         connection=(await tx.get_raw_connection()).driver_connection,
     )
