@@ -22,7 +22,8 @@ _PARSED_AT_ONCE = 2
 
 _FILES_WAITING = text("""
     SELECT count(*) FROM files
-    WHERE user_id = :user_id AND stored_at IS NOT NULL AND deleted_at IS NULL AND parse_status IN ('pending', 'parsing')""")
+    WHERE user_id = :user_id AND stored_at IS NOT NULL AND deleted_at IS NULL
+      AND parse_status IN ('pending', 'parsing')""")
 
 _manager = JobManager(connector=PsycopgConnector())
 
