@@ -379,6 +379,24 @@ async def test_the_recovery_settles_by_what_was_in_force_when_the_call_began(ins
         call.leave()
 
 
+async def test_what_a_call_costs_the_operator_is_the_providers_own_figure_or_else_that_of_the_list(
+    install: Install,
+) -> None:
+    told = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    model = replace(MODEL, rate=replace(MODEL.rate, costs=dict.fromkeys(PRICES, 2 * 10**6)))
+    async with metering(
+        install, streamed("x", usage=told | {"cost": 0.5}), streamed("x", usage=told), model=model
+    ) as m:
+        await text_of(await m.start())
+        await text_of(await m.start())
+
+        bodies = [receipt["body"] for receipt in m.receipts]
+        assert [(body["provider_cost"], body["provider_cost_source"]) for body in bodies] == [
+            (500_000_000, "provider"),
+            (24, "rate_card"),
+        ]
+
+
 async def test_attempts_are_listed_and_only_the_one_that_answered_is_charged(install: Install) -> None:
     busy = answered({"error": {"message": "busy"}}, status=429, retry_after="0")
     async with metering(install, busy, streamed("one ", "two")) as m:
