@@ -31,6 +31,7 @@ async def test_one_process_streams_200_turns_at_once_and_settles_them_all(instal
     limits = {
         "rate_limit_turns_per_minute": 10 * TURNS,
         "rate_limit_turns_per_hour": 10 * TURNS,
+        "turns_max_open": TURNS,
         "turn_cap_credits": "1",
     }
     async with workplace(install, script, funds=FUNDS, **limits) as w:
