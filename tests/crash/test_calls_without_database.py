@@ -1,20 +1,25 @@
 """PostgreSQL is away while a model answers: its answer is given whole, and paid once the database is back."""
 
 import asyncio
+import json
 import os
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from pantheon.db import embedded
-from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError
+from pantheon.errors import DatabaseBusyError
 from pantheon.ids import uuid7
 from pantheon.ledger.verify import verify
 from pantheon.models.tokens import input_tokens
 from pantheon.turns.recover_calls import recover_calls
-from tests.crash.callers import call_once, started
+from tests.crash.callers import BODY, call_once, started
 from tests.crash.processes import SECONDS
 from tests.crash.test_kill_calls import die, is_noted, is_overdue
 from tests.installation import eventually, installed
@@ -29,25 +34,42 @@ def answer(second_half: asyncio.Event) -> Script:
     return Script([*[delta("abc")] * 3, second_half, *[delta("def")] * 3, delta("", "stop"), told, DONE])
 
 
+async def words_of(stream: httpx2.Response) -> AsyncGenerator[str]:
+    """Of an answer that comes to its end."""
+    lines = []
+    async for line in stream.aiter_lines():
+        lines.append(line)
+        if line.startswith("data: {"):
+            [choice] = json.loads(line.removeprefix("data: "))["choices"]
+            if choice["delta"]:
+                yield choice["delta"]["content"]
+    assert lines[-2:] == ["data: [DONE]", ""]
+
+
 @pytest.mark.prove
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "shut down at once"])
 async def test_an_answer_is_given_whole_and_paid_once_the_database_is_back(home: Path, end: signal.Signals) -> None:
     """And who dies meanwhile has paid for what was written down."""
     server, second_half = embedded.start(home), asyncio.Event()
     install = partial(installed, app_url=server.app_url, owner_url=server.owner_url)
-    async with metering(install, answer(second_half), worker=False, payments=False) as m:
-        chunks = (await m.start()).chunks()
-        first = [await anext(chunks) for _ in range(3)]
+    async with (
+        metering(install, answer(second_half), worker=False, payments=False) as m,
+        AsyncExitStack() as asking,
+    ):
+        asked: Any = {"method": "POST", "url": "/v1/chat/completions", "json": BODY, "headers": m.headers}
+        stream = await asking.enter_async_context(m.installation.client.stream(**asked))
+        words = words_of(stream)
+        first = [await anext(words) for _ in range(3)]
         dying = await m.another(10**6)
         process = started(call_once, dying, "call.read", dying.spender, None)
         await eventually(lambda: is_noted(dying, 3), seconds=SECONDS)
 
         os.kill(server.pid, end)
-        with pytest.raises((DatabaseUnavailableError, DatabaseBusyError)):
-            await m.start()
+        refused = await m.installation.client.request(**asked)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] in ("database_unavailable", "database_busy")
         second_half.set()
-        given = [*first, *[chunk async for chunk in chunks]]
-        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in given) == "abcabcabcdefdefdef"
+        assert [*first, *[word async for word in words]] == ["abc"] * 3 + ["def"] * 3
         await die(process)
         # Longer than a lane is waited for: whoever asked before this has been told by now.
         with pytest.raises(DatabaseBusyError):

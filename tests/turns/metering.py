@@ -62,7 +62,7 @@ class Metering:
         """The same for another person."""
         person = await self.installation.person(email=f"{uuid7().hex}@example.com")
         [wallet] = self.installation.rows("SELECT id FROM wallets WHERE user_id = %s", person.id)
-        another = replace(self, user_id=person.id, wallet_id=wallet["id"])
+        another = replace(self, user_id=person.id, wallet_id=wallet["id"], headers=person.headers)
         if funds:
             await another.fund(funds)
         return another
