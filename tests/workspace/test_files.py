@@ -250,6 +250,15 @@ async def test_what_the_storage_does_not_take_is_nowhere(ada: Desk) -> None:
     await ada.file(room)
 
 
+@SHARED
+async def test_a_content_that_the_storage_lost_is_not_worth_another_try(ada: Desk) -> None:
+    made = await ada.file(await ada.room())
+    (folder(ada) / "files" / made["id"]).unlink()
+
+    told = "The content of this file is not in the storage. Please tell the operator."
+    assert await ada.refusal("GET", f"/files/{made['id']}/content") == (503, told)
+
+
 async def test_without_a_storage_no_files_are_taken(
     install: Callable[..., AbstractAsyncContextManager[Installation]],
 ) -> None:

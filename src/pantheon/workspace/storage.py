@@ -112,7 +112,9 @@ def _done(call: Callable[[], T]) -> T:
         return call()
     except (BaseError, OSError) as error:
         _logger.error("storage_failed", exc_info=error)
-        raise StorageUnavailableError from error
+        # Trying again does not help where a backup was restored without its files.
+        lost = "The content of this file is not in the storage. Please tell the operator."
+        raise StorageUnavailableError(lost if isinstance(error, FileNotFoundError) else None) from error
 
 
 def _delete_begun(path: Path) -> None:
