@@ -65,11 +65,11 @@ class Installation:
         answer = await self.client.get(f"/api/v1/users/me/wallet/top-ups/{top_up_id}", headers=person.headers)
         return str(answer.json()["status"])
 
-    async def becomes(self, person: Person, top_up_id: str, status: str) -> None:
+    async def becomes(self, person: Person, top_up_id: str, status: str, *, seconds: int = 10) -> None:
         async def reached() -> bool:
             return await self.status(person, top_up_id) == status
 
-        await eventually(reached)
+        await eventually(reached, seconds=seconds)
 
     async def all_events_handled(self) -> None:
         async def none_left() -> bool:

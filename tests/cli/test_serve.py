@@ -132,4 +132,5 @@ def test_production_without_a_database_says_what_is_missing() -> None:
     )
 
     assert process.returncode == 1
-    assert process.stderr == "pantheon: DATABASE_URL is required outside of local (`make run` starts with APP_ENV=local)\n"
+    advice = "(`make run` starts with APP_ENV=local)"
+    assert process.stderr == f"pantheon: DATABASE_URL is required outside of local {advice}\n"

@@ -70,7 +70,8 @@ async def test_it_works_on_the_schema_of_a_newer_version(
         with (tmp_path / "worker.log").open("w+") as log:
             process = subprocess.Popen([PROGRAM, "worker"], cwd=tmp_path, env=environment, stdout=log, stderr=log)
             try:
-                await installation.becomes(ada, top_up_id, "credited")
+                # The process has to start first.
+                await installation.becomes(ada, top_up_id, "credited", seconds=SECONDS)
 
                 async def only_its_own_jobs_are_kept() -> bool:
                     failed = "SELECT task_name FROM procrastinate_jobs WHERE status = 'failed'"

@@ -72,7 +72,8 @@ async def test_api_and_worker_as_processes_of_their_own_take_money_spend_it_and_
                 await eventually(is_ready, seconds=SECONDS)
                 opened = await client.post("/api/v1/users/me/wallet/top-up", json={"amount_usd": "10.00"})
                 beside.sandbox.play(opened.json()["top_up_id"], "pay")
-                await beside.becomes(ada, opened.json()["top_up_id"], "credited")
+                # The worker may not have started yet.
+                await beside.becomes(ada, opened.json()["top_up_id"], "credited", seconds=SECONDS)
                 body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
                 answer = await client.post("/v1/chat/completions", json=body)
                 assert answer.status_code == 200 and answer.json()["usage"]["cost"] > 0
