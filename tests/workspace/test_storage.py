@@ -38,7 +38,8 @@ async def desk_with_bucket(
 async def test_a_bucket_keeps_files_from_their_upload_to_their_purge(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = b"Notes. " * (3 * MEGABYTE // 7)
+    # Large enough for the library to send it in parts, if it may.
+    content = b"Notes. " * (6 * MEGABYTE // 7)
     async with desk_with_bucket(install, monkeypatch) as (ada, kept):
         file = await ada.file(await ada.room(), "notes.txt", content)
         assert (await parse(ada, file))["parse_status"] == "parsed"
