@@ -79,6 +79,7 @@ class Meter:
             least=least,
             expires_at=expires_at,
             top_up_url=self._top_up_url,
+            abandon=lambda run: self._spawn(close_run(self._lanes, run), None),
         )
 
     async def close_run(self, run: Run) -> None:

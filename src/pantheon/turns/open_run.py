@@ -1,6 +1,7 @@
 """One hold for a whole piece of work, in which its calls draw: the most that it may cost, or all that there is."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -30,11 +31,12 @@ async def open_run(
     least: int,
     expires_at: datetime,
     top_up_url: str,
+    abandon: Callable[[Run], None],
 ) -> Run | None:
     """Holds `cap` nanocredits, or all there is if that is at least `least`.
 
-    None where work needs no credits, or may begin without any: then each call decides for itself. Raises
-    InsufficientCreditsError, WalletFrozenError.
+    None where work needs no credits, or may begin without any: then each call decides for itself. `abandon` gives back
+    what may be held although nobody was told so. Raises InsufficientCreditsError, WalletFrozenError.
     """
     async with database.transaction() as tx:
         wallet_id = await tx.scalar(select(wallets.c.id).where(wallets.c.user_id == user_id))
@@ -45,7 +47,14 @@ async def open_run(
     amount = cap
     for _ in range(_TRIES):
         run = Run(hold_id=ids.uuid7(), wallet_id=wallet_id, expires_at=expires_at)
-        posting = await lanes.place_hold(wallet_id=wallet_id, hold_id=run.hold_id, amount=amount, expires_at=expires_at)
+        try:
+            posting = await lanes.place_hold(
+                wallet_id=wallet_id, hold_id=run.hold_id, amount=amount, expires_at=expires_at
+            )
+        except OutsideError:
+            # It may have been set aside all the same, or will be.
+            abandon(run)
+            raise
         if posting.code in ("ok", "duplicate"):
             return run
         if posting.code == "wallet_not_active":
