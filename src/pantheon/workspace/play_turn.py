@@ -3,22 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 from pydantic_ai import AgentRunResultEvent
 from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
-from pydantic_ai.messages import (
-    FunctionToolCallEvent,
-    FunctionToolResultEvent,
-    PartDeltaEvent,
-    PartStartEvent,
-    TextPart,
-    TextPartDelta,
-    ToolReturnPart,
-)
+from pydantic_ai.messages import FunctionToolCallEvent, FunctionToolResultEvent, ToolReturnPart
 from pydantic_ai.usage import UsageLimits
 
 from pantheon import clock, failpoints, ids
@@ -44,11 +35,11 @@ from pantheon.workspace.conversation import Told, told_to
 from pantheon.workspace.end_turn import Ending, end_turn
 from pantheon.workspace.modes import Ask, everybody_once, orchestrate
 from pantheon.workspace.said import Said, Summary, said_before
+from pantheon.workspace.step import Step, bill, storable
 from pantheon.workspace.storage import Storage
 from pantheon.workspace.store_message import store_message
 from pantheon.workspace.summarise import summarise
 from pantheon.workspace.tools import ToolContext
-from pantheon.workspace.transcript import MessageState
 from pantheon.workspace.turn import Member, OpenTurn
 from pantheon.workspace.turn_events import TakenOverError, TurnEvent, TurnEvents
 from pantheon.workspace.web_search import WebSearch
@@ -69,27 +60,6 @@ _EndedBy = Literal["stop", "time", "shutdown"]
 
 class _EndedError(Exception):
     """The whole turn is over: whoever still speaks stops."""
-
-
-@dataclass
-class _Step:
-    number: int
-    message_id: UUID
-    member: Member
-    is_manager: bool
-    model: MeteredModel
-    text: str = ""
-    """All that it said, word for word as it was told: a part of it that begins anew is a paragraph of its own."""
-    answer: str = ""
-    """What it said in the end, when there were no more tools to call."""
-    begins_anew: bool = False
-    state: MessageState = "completed"
-    used_a_tool: bool = False
-    listening: "asyncio.Task[None] | None" = field(default=None, repr=False)
-
-    def is_of(self, agent_key: str) -> bool:
-        """A manager works with an agent's model, but is not that agent."""
-        return not self.is_manager and self.member.agent_key.lower() == agent_key.lower()
 
 
 class TurnPlay:
@@ -116,8 +86,8 @@ class TurnPlay:
         self._seq = 0
         self._saying = asyncio.Lock()
         self._position = 0
-        self._steps: list[_Step] = []
-        self._spoke_last: _Step | None = None
+        self._steps: list[Step] = []
+        self._spoke_last: Step | None = None
         self._summaries: list[MeteredCall] = []
         self._summarising: asyncio.Task[Summary] | None = None
         self._recording: set[asyncio.Task[None]] = set()
@@ -174,7 +144,7 @@ class TurnPlay:
     async def speak(self, member: Member, task: str | None = None) -> str:
         """Raises the error of a model that cannot be asked; one that breaks off leaves what it said."""
         if task is not None:
-            task = _storable(task)
+            task = storable(task)
             self._hear_also(None, None, f"[Task for {member.name}] {task}")
         goal = self._goal()
         told = await self._told_to(member, member.agent_id, f"{member.role_prompt}{goal or ''}")
@@ -254,7 +224,7 @@ class TurnPlay:
             raise _EndedError from None
         finally:
             self._summaries += model.calls
-        await self._say("context_summarised", through_turn_index=self._summary.through_turn_index, **_bill(model.calls))
+        await self._say("context_summarised", through_turn_index=self._summary.through_turn_index, **bill(model.calls))
 
     def _most(self, member: Member, told: Told, *, calls_tools: bool) -> int:
         """Nanocredits that an agent can spend on what it says: what its calls can come to, within what is left."""
@@ -272,9 +242,9 @@ class TurnPlay:
     def _calls(self) -> list[MeteredCall]:
         return [*self._summaries, *(call for step in self._steps for call in step.model.calls)]
 
-    def _begin(self, member: Member, *, is_manager: bool) -> _Step:
+    def _begin(self, member: Member, *, is_manager: bool) -> Step:
         model = self._model(member, agent_id=None if is_manager else member.agent_id)
-        step = _Step(len(self._steps) + 1, ids.uuid7(), member, is_manager, model)
+        step = Step(len(self._steps) + 1, ids.uuid7(), member, is_manager, model)
         self._steps.append(step)
         return step
 
@@ -288,7 +258,7 @@ class TurnPlay:
         )
         return MeteredModel(self._meter, spender, member.model_alias, run=self.turn.run)
 
-    async def _hear(self, step: _Step, run: Any, *, at_most: int, task: str | None = None) -> None:
+    async def _hear(self, step: Step, run: Any, *, at_most: int, task: str | None = None) -> None:
         if self._ended_by is not None:
             raise _EndedError
         step.listening = asyncio.create_task(self._listen(step, run, at_most=at_most, task=task))
@@ -307,48 +277,42 @@ class TurnPlay:
         if self._ended_by is not None:
             raise _EndedError
 
-    async def _listen(self, step: _Step, run: Any, *, at_most: int, task: str | None) -> None:
+    async def _listen(self, step: Step, run: Any, *, at_most: int, task: str | None) -> None:
         told = {"model_alias": step.member.model_alias, "most": format_credits(at_most)}
         told |= {} if task is None else {"task": task[:_SHOWN_OF_TOOL]}
-        await self._say("step_started", step=step.number, message_id=str(step.message_id), **_who(step), **told)
+        await self._say("step_started", step=step.number, message_id=str(step.message_id), **step.who, **told)
         async with run as heard:
             async for event in heard:
                 await self._tell(step, event)
 
-    async def _tell(self, step: _Step, event: Any) -> None:
-        if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-            step.begins_anew = bool(step.text)
-        text = _text_of(event)
-        if step.begins_anew and (text := text.lstrip("\n")):
-            step.begins_anew, text = False, f"\n\n{text}"
-        if text:
-            step.text += text
+    async def _tell(self, step: Step, event: Any) -> None:
+        if text := step.hear(event):
             self._spoke_last = step
             await self._say("step_delta", step=step.number, text=text)
         elif isinstance(event, FunctionToolCallEvent) and not step.is_manager:
-            arguments = _storable(event.part.args_as_json_str())[:_SHOWN_OF_TOOL]
+            arguments = storable(event.part.args_as_json_str())[:_SHOWN_OF_TOOL]
             await self._say("tool_called", step=step.number, tool=event.part.tool_name, arguments=arguments)
         elif isinstance(event, FunctionToolResultEvent) and not step.is_manager:
             step.used_a_tool |= isinstance(event.part, ToolReturnPart)
-            shown = _storable(str(event.part.content))[:_SHOWN_OF_TOOL]
+            shown = storable(str(event.part.content))[:_SHOWN_OF_TOOL]
             await self._say("tool_returned", step=step.number, tool=event.part.tool_name, text=shown)
         elif isinstance(event, AgentRunResultEvent):
-            step.answer = _storable(str(event.result.output))
+            step.answer = storable(str(event.result.output))
 
-    async def _recorded(self, step: _Step) -> None:
+    async def _recorded(self, step: Step) -> None:
         """Also where this task is being cancelled: what was said is never lost."""
         recording = asyncio.create_task(self._record(step))
         self._recording.add(recording)
         await asyncio.shield(recording)
 
-    async def _record(self, step: _Step) -> None:
+    async def _record(self, step: Step) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLED_SECONDS):
                 for call in step.model.calls:
                     await call.ended.wait()
         if step.text:
             agent_id = self.turn.id if step.is_manager else step.member.agent_id
-            self._hear_also(agent_id, _name(step), step.text)
+            self._hear_also(agent_id, step.name, step.text)
             self._position += 1
             await store_message(
                 self._database,
@@ -356,7 +320,7 @@ class TurnPlay:
                 id=step.message_id,
                 position=self._position,
                 agent_id=None if step.is_manager else step.member.agent_id,
-                agent_name=_name(step),
+                agent_name=step.name,
                 content=step.text,
                 state=step.state,
             )
@@ -364,10 +328,10 @@ class TurnPlay:
         await self._say(
             "step_completed",
             step=step.number,
-            **_who(step),
+            **step.who,
             state=step.state,
             content=step.text,
-            **_bill(step.model.calls),
+            **bill(step.model.calls),
         )
 
     async def _finish(self, output: str, failure: PantheonError | None) -> None:
@@ -378,7 +342,7 @@ class TurnPlay:
             status="failed" if failure else "stopped" if self._ended_by else "completed",
             failure=failure,
             output=output or (self._spoke_last.text if self._spoke_last else ""),
-            bill=_bill(self._calls()),
+            bill=bill(self._calls()),
             seq=self._seq + 1,
         )
         await end_turn(self._database, self._settings, self._events, self.turn, ending)
@@ -396,42 +360,7 @@ class TurnPlay:
         return [{"agent_id": str(m.agent_id), "agent_key": m.agent_key, "name": m.name} for m in self.roster]
 
 
-def _name(step: _Step) -> str:
-    return "Manager" if step.is_manager else step.member.name
-
-
-def _who(step: _Step) -> dict[str, Any]:
-    if step.is_manager:
-        return {"agent_id": None, "agent_key": None, "name": "Manager"}
-    return {"agent_id": str(step.member.agent_id), "agent_key": step.member.agent_key, "name": step.member.name}
-
-
-def _text_of(event: Any) -> str:
-    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-        return _storable(event.part.content)
-    if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-        return _storable(event.delta.content_delta)
-    return ""
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL takes no NUL, and models and web pages are free to write one."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def _is_being_cancelled() -> bool:
     """Whether this very task is, and not only the one that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _bill(calls: Sequence[MeteredCall]) -> dict[str, Any]:
-    settled = [(call.call.id, call.settlement) for call in calls if call.settlement is not None]
-    return {
-        "usage": {
-            "input_tokens": sum(each.usage.input for _, each in settled),
-            "output_tokens": sum(each.usage.output for _, each in settled),
-        },
-        "credits": format_credits(sum(each.charged for _, each in settled)),
-        "receipt_ids": [str(id_) for id_, _ in settled],
-    }
