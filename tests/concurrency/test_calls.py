@@ -60,7 +60,7 @@ Refusals = Counter[tuple[UUID, str]]
 @pytest.mark.parametrize(
     ("kinds", "calls", "allowed"),
     [
-        pytest.param(KINDS[:1] + KINDS[1::2], 8, 3, id="one of each"),
+        pytest.param([("funds", ""), ("wallet", "day"), ("api_key", "month"), ("model", "day")], 20, 5, id="some"),
         *(pytest.param([kind], many(kind[0]), 50, id=" ".join(kind), marks=LONG) for kind in KINDS),
     ],
 )
@@ -214,6 +214,13 @@ async def at_once(m: Metering, doors: Sequence[httpx2.AsyncClient], callers: lis
     await eventually(all_are_decided, seconds=SECONDS)
     go_on.set()
     whys = await asyncio.gather(*asking)
+    people = {caller.person.user_id: caller.person for caller in callers}
+
+    # What was set aside too late, for a turn that was told that the database is busy, goes back soon after.
+    async def nothing_is_held() -> bool:
+        return all(person.balances[1] == 0 for person in people.values())
+
+    await eventually(nothing_is_held, seconds=30)
     return Counter((caller.person.user_id, why) for caller, why in zip(callers, whys, strict=True) if why is not None)
 
 
