@@ -56,6 +56,20 @@ def said(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
+async def test_agents_and_rooms_are_listed_for_keys_that_may_use_them(office: Office, door: Door) -> None:
+    await office.agent("ada")
+    room = await office.open_room("roundtable", "bob")
+    gone = await office.agent("eve")
+    await office.client.delete(f"/api/v1/agents/{gone}", headers=office.headers)
+
+    listed = [model.id async for model in await office.door.openai.models.list()]
+    assert listed[-3:] == ["agent/ada", "agent/bob", room]
+    assert (await office.door.openai.models.retrieve("agent/ada")).id == "agent/ada"
+    assert not [model.id async for model in await door.openai.models.list() if "/" in model.id]
+    with pytest.raises(openai.NotFoundError):
+        await door.openai.models.retrieve("agent/ada")
+
+
 async def test_an_agent_answers_as_a_model(office: Office) -> None:
     office.door.plays(streamed("You are ", "Eve."))
     await office.agent("ada")

@@ -27,8 +27,11 @@ class Caller:
         # Named by the way they came and not by their e-mail, because the audit log can never be redacted.
         return Actor(self.user_id, self.via, self.ip)
 
+    def may(self, scope: Scope) -> bool:
+        return self.scopes is None or scope in self.scopes
+
     def require_scope(self, scope: Scope) -> None:
-        if self.scopes is not None and scope not in self.scopes:
+        if not self.may(scope):
             raise ForbiddenError(f"This API key lacks the scope {scope}.")
 
     def require_in_person(self) -> None:

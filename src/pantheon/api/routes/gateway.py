@@ -24,6 +24,7 @@ from pantheon.turns.spender import Spender
 from pantheon.users.caller import Caller
 from pantheon.users.rights import Scope
 from pantheon.workspace.find_place import find_place
+from pantheon.workspace.list_places import NamedPlace, list_places
 
 PATH = "/v1/chat/completions"
 
@@ -39,8 +40,10 @@ class ModelAnswer(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "pantheon"
-    context_length: int
-    max_output_tokens: int
+    name: str | None = None
+    """Of an agent or a room."""
+    context_length: int | None = None
+    max_output_tokens: int | None = None
 
 
 class ModelsAnswer(BaseModel):
@@ -102,24 +105,31 @@ def _json(body: str, headers: dict[str, str]) -> Response:
     return Response(body, media_type="application/json", headers=headers | {"Cache-Control": "no-store"})
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", response_model_exclude_none=True)
 async def get_models(runtime: WithRuntime, caller: Spending) -> ModelsAnswer:
-    """The models that can be called here now."""
-    return ModelsAnswer(data=[_model(model) for model in await _callable(runtime)])
+    """The models that can be called here now, and the caller's agents and rooms where the key may use them."""
+    return ModelsAnswer(data=await _callable(runtime, caller))
 
 
-@router.get("/v1/models/{model_alias:path}")
+@router.get("/v1/models/{model_alias:path}", response_model_exclude_none=True)
 async def get_model(model_alias: str, runtime: WithRuntime, caller: Spending) -> ModelAnswer:
-    for model in await _callable(runtime):
-        if model.alias == model_alias:
-            return _model(model)
+    for model in await _callable(runtime, caller):
+        if model.id == model_alias:
+            return model
     raise ModelNotFoundError
 
 
-async def _callable(runtime: WithRuntime) -> list[Model]:
+async def _callable(runtime: WithRuntime, caller: Caller) -> list[ModelAnswer]:
     card = await view_rate_card(runtime.database)
-    return [model for model in card.models if runtime.meter.can_call(model)]
+    found = [_model(model) for model in card.models if runtime.meter.can_call(model)]
+    if caller.may(Scope.WORKSPACE):
+        found += map(_place, await list_places(runtime.database, user_id=caller.user_id))
+    return found
 
 
 def _model(model: Model) -> ModelAnswer:
     return ModelAnswer(id=model.alias, context_length=model.context_tokens, max_output_tokens=model.max_output_tokens)
+
+
+def _place(place: NamedPlace) -> ModelAnswer:
+    return ModelAnswer(id=place.model, name=place.name, created=int(place.created_at.timestamp()))
