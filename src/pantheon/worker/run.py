@@ -8,7 +8,7 @@ from uuid import UUID
 
 import procrastinate
 import structlog
-from procrastinate.exceptions import UniqueViolation
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
 from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
@@ -30,6 +30,8 @@ from pantheon.workspace.recover_turns import recover_turns
 
 _CONCURRENCY = 8
 _RESTART_SECONDS = 2
+_LATE_SECONDS = 5
+"""How late a busy process may be with what is done at fixed times; later, it is left to the next time."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -63,6 +65,8 @@ async def _keep(
 async def _run_jobs(runtime: Runtime, stop: asyncio.Event) -> None:
     async with _app(runtime).open_async() as app:
         await sweep(runtime, app)
+        with suppress(AlreadyEnqueued):
+            await app.tasks["expire_holds"].defer_async(timestamp=0)
         if not stop.is_set():
             await _work(app, stop)
 
@@ -87,7 +91,8 @@ async def _work(app: procrastinate.App, stop: asyncio.Event) -> None:
 
 def _app(runtime: Runtime) -> procrastinate.App:
     connector = procrastinate.PsycopgConnector(conninfo=runtime.database.url, min_size=1, max_size=4)
-    app = procrastinate.App(connector=connector)
+    # What is due at a start is done at the start, and not caught up on beside it.
+    app = procrastinate.App(connector=connector, periodic_defaults={"max_delay": _LATE_SECONDS})
 
     @app.task(name=jobs.PARSE_FILE)
     async def parse(file_id: str) -> None:
