@@ -24,7 +24,13 @@ COMMITS_OF_GRANTS_WAIT = """
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "shut down at once"])
+ENDS = [
+    pytest.param(signal.SIGKILL, id="killed"),
+    pytest.param(signal.SIGQUIT, id="shut down at once", marks=pytest.mark.prove),
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
 async def test_postgresql_ends_while_payments_are_booked(home: Path, end: signal.Signals) -> None:
     """T-099."""
     server = embedded.start(home)
@@ -62,13 +68,7 @@ async def _handled(it: Installation) -> bool:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(
-    "end",
-    [
-        pytest.param(signal.SIGKILL, id="killed"),
-        pytest.param(signal.SIGQUIT, id="shut down at once", marks=pytest.mark.prove),
-    ],
-)
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("is_durable", [False, True], ids=["before it is durable", "before it is answered"])
 async def test_postgresql_ends_within_the_commit_of_a_grant(home: Path, end: signal.Signals, is_durable: bool) -> None:
     """T-099: with its commit record written or not, and in both cases without a word to who waits for it."""

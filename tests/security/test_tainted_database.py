@@ -16,7 +16,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("app_env", ["production", "staging"])
+@pytest.mark.parametrize("app_env", ["production", pytest.param("staging", marks=pytest.mark.prove)])
 def test_a_database_with_an_unsigned_event_is_not_served_outside_of_local(
     app_url: str, owner_url: str, tmp_path: Path, app_env: str
 ) -> None:

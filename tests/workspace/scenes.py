@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.models.scripted_provider import DONE, USAGE, Script, delta, event, streamed
 from tests.workspace.test_turns import Workplace
 
@@ -32,6 +34,18 @@ class Scene:
             return await w.room(self.mode, "ada", "bob", tool_permissions=permissions)
         agent = await w.agent("ada", tool_permissions=permissions)
         return str((await w.post(f"/agents/{agent}/sessions")).json()["id"])
+
+
+_OFTEN = {"roundtable", "orchestrator_with_tools"}
+
+some_and_all = pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param(_OFTEN.__contains__, id="some"),
+        pytest.param(lambda name: name not in _OFTEN, id="the others", marks=pytest.mark.prove),
+    ],
+)
+"""The scenes that each run of the tests plays; the others are long proofs."""
 
 
 def scenes(wait: Part = b"") -> Iterator[Scene]:

@@ -11,7 +11,7 @@ from pantheon.api.server import bind
 from tests.crash.callers import serve, started
 from tests.installation import NO_TLS, Installation, eventually
 from tests.models.scripted_provider import Script, delta, streamed
-from tests.workspace.scenes import Scene, calls, scenes
+from tests.workspace.scenes import Scene, calls, scenes, some_and_all
 from tests.workspace.test_turns import Workplace, _events, workplace
 
 Install = Callable[..., AbstractAsyncContextManager[Installation]]
@@ -151,11 +151,14 @@ async def test_each_word_of_an_agent_with_tools_is_told_as_it_comes(install: Ins
         assert (await sending).json()["assistant_output"] == "I look.\n\nIt rains."
 
 
+@some_and_all
 async def test_who_leaves_a_turn_of_any_mode_lets_it_go_on_and_finds_all_of_it(
-    install: Install, subtests: pytest.Subtests
+    install: Install, subtests: pytest.Subtests, chosen: Callable[[str], bool]
 ) -> None:
     async with workplace(install, streamed("x")) as w:
         for wait, scene in _with_waits():
+            if not chosen(scene.name):
+                continue
             with subtests.test(scene.name):
                 w.m.installation.execute("UPDATE agents SET deleted_at = now()")
                 session = await scene.session(w)

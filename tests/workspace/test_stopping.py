@@ -9,7 +9,7 @@ import pytest
 
 from tests.installation import Installation, eventually
 from tests.models.scripted_provider import Script, answered, delta, streamed
-from tests.workspace.scenes import scenes
+from tests.workspace.scenes import scenes, some_and_all
 from tests.workspace.test_following import begun, tab, until
 from tests.workspace.test_tools import search_engine, uses
 from tests.workspace.test_turns import Workplace, asks, workplace
@@ -34,10 +34,13 @@ async def states(w: Workplace, session: str) -> list[tuple[str, str, str]]:
     return [(each["agent_name"], each["content"], each["state"]) for each in messages[1:]]
 
 
-async def test_a_turn_of_any_mode_is_stopped_at_once(install: Install, subtests: pytest.Subtests) -> None:
+@some_and_all
+async def test_a_turn_of_any_mode_is_stopped_at_once(
+    install: Install, subtests: pytest.Subtests, chosen: Callable[[str], bool]
+) -> None:
     never = asyncio.Event()
     async with workplace(install, streamed("x")) as w:
-        for scene in scenes(never):
+        for scene in filter(lambda scene: chosen(scene.name), scenes(never)):
             with subtests.test(scene.name):
                 w.m.installation.execute("UPDATE agents SET deleted_at = now()")
                 session = await scene.session(w)
