@@ -119,6 +119,7 @@ async def parked(installation: Installation) -> tuple[Person, str]:
     return ada, top_up_id
 
 
+@pytest.mark.prove
 async def test_a_parked_event_is_handled_once_more_and_a_done_one_stays(
     install: Install, app_url: str, run: Run
 ) -> None:

@@ -34,7 +34,7 @@ POINTS = OPENING | HANDLING
 TOP_UP = "/api/v1/users/me/wallet/top-up"
 
 # Once each, and once each with a second kill during the recovery: after FP-11 nothing is left to recover.
-OFTEN = ("FP-3", "FP-8", "FP-10")
+OFTEN = ("FP-3", "FP-10")
 """Those that each run of the tests kills at; the others are long proofs, as the double kills are."""
 ONCE = [[name] for name in POINTS]
 TWICE = [

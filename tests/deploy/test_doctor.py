@@ -262,6 +262,7 @@ async def test_a_deployment_of_this_code_is_the_same(installation: Installation,
     assert "Stripe was not asked" in found["stripe webhook"]["found"]
 
 
+@pytest.mark.prove
 async def test_the_endpoint_of_a_deployment_is_asked_for_where_the_key_is_known(
     installation: Installation, here: Callable[[dict[str, str]], None]
 ) -> None:

@@ -148,6 +148,7 @@ HOSTILE_IDS = [
 ]
 
 
+@pytest.mark.prove
 async def test_no_id_breaks_a_route(installation: Installation, subtests: pytest.Subtests) -> None:
     """S27, T-210."""
     owner = await installation.person(Role.OWNER)
