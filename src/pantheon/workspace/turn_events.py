@@ -15,14 +15,14 @@ from pantheon import clock
 from pantheon.db.engine import Database, Tx
 from pantheon.db.group_commit import GroupCommit
 from pantheon.db.tables import turn_events
-from pantheon.errors import DatabaseBusyError, DatabaseUnavailableError, OutsideError
+from pantheon.errors import OutsideError
+from pantheon.workspace.when_back import when_back
 
 LAST = frozenset({"turn_completed", "turn_failed"})
 """After one of these nothing comes."""
 
 _LOOK_SECONDS = 0.5
 """How often a turn is looked at that runs in another process."""
-_TRY_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 5
 """And one that was heard here: only when this process was taken for dead, its end comes from another."""
 
@@ -58,17 +58,16 @@ class TurnEvents:
 
     async def append(self, event: TurnEvent) -> None:
         """Stored, and then shown to those who follow. Waits for a database that is away. Raises TakenOverError."""
-        while True:
+
+        async def store() -> None:
             try:
                 await self._commits.put(event)
-                break
-            except (DatabaseBusyError, DatabaseUnavailableError):
-                await asyncio.sleep(_TRY_SECONDS)
             except IntegrityError:
                 # The connection may have broken after an earlier try was committed.
                 if event not in await self._look(event.turn_id, event.seq - 1):
                     raise TakenOverError from None
-                break
+
+        await when_back(store)
         self.show(event)
 
     def show(self, event: TurnEvent) -> None:
